@@ -1,0 +1,1 @@
+"""What AWS defines: names, errors, quotas. Pure: nothing here does I/O."""

@@ -1,0 +1,1 @@
+"""How invocations run: admission, pools, execution environments."""

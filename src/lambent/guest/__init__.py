@@ -1,0 +1,1 @@
+"""What runs inside an execution environment. Standard library only; knows nothing of lambent."""

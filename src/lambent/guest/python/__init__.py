@@ -1,0 +1,1 @@
+"""The Python runtime's side of an execution environment."""

@@ -1,0 +1,1 @@
+"""What tests stand on: a loop whose time jumps, and requests generated from the service models."""

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Measures Lambent, and a peer in the same run where one is installed, and prints one table.
+
+    make bench                                    # all of it, about five minutes
+    .venv/bin/python bench/run.py --quick         # a minute, to see a trend
+    .venv/bin/python bench/run.py --peer 'ministack'
+
+Every row comes from `harness.py`, which speaks the Lambda API to whatever answers. Lambent runs with full isolation,
+once with 1,769 MB (one vCPU) and once with 128 MB, whose CPU quota is part of the contract. The JSON of every row is
+written to bench/results/.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SCENARIOS = "cold,warm,throughput,burst,memory,async"
+QUICK = "cold,warm,throughput"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def measure(label: str, start: str, port: int, memory: int, quick: bool) -> dict:
+    """One run of the harness against a server that it starts itself."""
+    out = HERE / "results" / f"{label}.json"
+    out.parent.mkdir(exist_ok=True)
+    command = [sys.executable, str(HERE / "harness.py"), "--endpoint", f"http://127.0.0.1:{port}", "--start", start]
+    command += ["--scenarios", QUICK if quick else SCENARIOS, "--memory", str(memory), "--label", label]
+    command += ["--runtime", f"python3.{sys.version_info.minor}", "--burst", "32,100", "--json", str(out)]
+    command += ["--counter-logs", "--seconds", "3" if quick else "5", "--memory-n", "20"]
+    print(f"== {label}", file=sys.stderr)
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return json.loads(out.read_text())
+
+
+def rows_of(result: dict) -> dict[str, str]:
+    """The figures of one run by the name of their row."""
+    scenarios = result["scenarios"]
+    rows = {}
+    if "idle" in result:
+        rows["start to ready, ms"] = f"{result['idle']['start_to_ready_ms']:.0f}"
+        rows["idle PSS of the node, MiB"] = f"{result['idle']['pss_mib']}"
+    rows["cold start, ms"] = spread(scenarios.get("cold", {}).get("cold"))
+    rows["warm invocation, ms"] = spread(scenarios.get("warm"))
+    for connections in (16, 64):
+        load = scenarios.get("throughput", {}).get(f"c{connections}")
+        rows[f"invocations/s at {connections} connections"] = f"{load['per_s']:,.0f}" if load else "-"
+        rows[f"  each, ms, at {connections}"] = spread(load)
+    for count in (32, 100):
+        burst = scenarios.get("burst", {}).get(f"n{count}")
+        rows[f"{count} sleeps of 0.5 s, cold / warm, s"] = (
+            f"{burst['cold']['wall_s']} / {burst['warm']['wall_s']}" if burst else "-"
+        )
+    memory = scenarios.get("memory", {})
+    rows["PSS per warm environment, MiB"] = str(memory.get("pss_per_warm_function_mib", "-"))
+    events = scenarios.get("async", {})
+    rows["Event invokes acknowledged/s"] = str(events.get("ack_per_s", "-"))
+    rows["Event invokes run/s"] = str(events.get("executed_per_s", "-"))
+    return rows
+
+
+def spread(summary: dict | None) -> str:
+    """min / p50 / p99."""
+    if not summary or "p50_ms" not in summary:
+        return "-"
+    return f"{summary['min_ms']:.2f} / {summary['p50_ms']:.2f} / {summary['p99_ms']:.2f}"
+
+
+def table(results: dict[str, dict]) -> str:
+    columns = {label: rows_of(result) for label, result in results.items()}
+    names = list(dict.fromkeys(name for rows in columns.values() for name in rows))
+    lines = ["| min / p50 / p99 | " + " | ".join(columns) + " |", "| --- |" + " --- |" * len(columns)]
+    lines += [f"| {name} | " + " | ".join(rows.get(name, "-") for rows in columns.values()) + " |" for name in names]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer scenarios, shorter")
+    parser.add_argument("--peer", default="ministack", help="a peer's command, started with GATEWAY_PORT set")
+    parser.add_argument("--no-peer", action="store_true")
+    options = parser.parse_args()
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="lambent-bench-") as folder:
+        for memory in (1769, 128):
+            port = free_port()
+            lambent = Path(sys.executable).with_name("lambent")
+            start = f"{lambent} up --port {port} --data-dir {folder}/{memory} --log-level error"
+            results[f"lambent-{memory}-mb"] = measure(f"lambent-{memory}-mb", start, port, memory, options.quick)
+    peer = shutil.which(options.peer.split()[0])
+    if peer and not options.no_peer:
+        port = free_port()
+        os.environ["GATEWAY_PORT"] = str(port)
+        results[Path(peer).name] = measure(Path(peer).name, options.peer, port, 1769, options.quick)
+    elif not options.no_peer:
+        print(f"no peer measured: {options.peer} is not installed", file=sys.stderr)
+    print(
+        f"{os.cpu_count()} cores, kernel {platform.release()}, Python {platform.python_version()}, client on the same cores\n"
+    )
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -106,9 +106,8 @@ def main() -> None:
         results[Path(peer).name] = measure(Path(peer).name, options.peer, port, 1769, options.quick)
     elif not options.no_peer:
         print(f"no peer measured: {options.peer} is not installed", file=sys.stderr)
-    print(
-        f"{os.cpu_count()} cores, kernel {platform.release()}, Python {platform.python_version()}, client on the same cores\n"
-    )
+    machine = f"{os.cpu_count()} cores, kernel {platform.release()}, Python {platform.python_version()}"
+    print(f"{machine}, the client on the same cores\n")
     print(table(results))
 
 

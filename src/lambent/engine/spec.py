@@ -1,0 +1,68 @@
+"""What the engine is told: which function to run, and with what. What it answers: the invocation's result.
+
+Nothing here knows how a function is stored, named by an alias or asked for over HTTP.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lambent.aws.caller import Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSpec:
+    """One function version as its execution environments see it: immutable, so a change is another spec.
+
+    `arn` is the unqualified function ARN and `version` is "$LATEST" or a number. `digest` is the key of the
+    environments: code and configuration, so that an environment never serves anything else.
+    """
+
+    arn: str
+    name: str
+    account: str
+    region: str
+    version: str
+    runtime: str
+    handler: str
+    code_dir: Path
+    layer_dirs: tuple[Path, ...] = ()
+    memory_mb: int = 128
+    timeout_s: int = 3
+    ephemeral_mb: int = 512
+    environment: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
+    log_group: str = ""
+    log_format: str = "Text"  # LoggingConfig.LogFormat: Text or JSON
+    application_log_level: str | None = None  # LoggingConfig.ApplicationLogLevel, with JSON only
+    digest: str
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.account, self.region)
+
+    @property
+    def group(self) -> str:
+        """The log group: the configured one, else `/aws/lambda/NAME`."""
+        return self.log_group or f"/aws/lambda/{self.name}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Invocation:
+    """One run of a function: its event as JSON bytes, and what the context object shows of it."""
+
+    request_id: str
+    payload: bytes
+    invoked_arn: str
+    client_context: str | None = None  # JSON text, already decoded from base64
+    trace_header: str | None = None  # X-Amzn-Trace-Id
+    want_tail: bool = False  # LogType=Tail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvocationResult:
+    """What the function answered. With `function_error`, `payload` is AWS's error document."""
+
+    payload: bytes
+    function_error: str | None = None  # "Unhandled"
+    log_tail: bytes | None = None  # the last 4 KB of this invocation's log, when it was wanted

@@ -1,0 +1,352 @@
+"""The Python runtime: loads the handler, then runs one invocation after the other.
+
+A launcher imports this module once, clones itself, and its child calls `main` as its last act. The platform talks
+with it over `control`: frames with a 5-byte header (length, type). Run as a script (behind AWS_LAMBDA_EXEC_WRAPPER)
+it speaks the HTTP Runtime API instead. Loading and its errors, error documents, logging and JSON are those of the
+managed runtimes; `tests/unit/guest` runs the same functions through AWS's own runtime client and compares.
+
+Nothing here is a barrier: whatever a function does to this process, the platform's side has to stand.
+
+Source: AWS Lambda Developer Guide, "Building Lambda functions with Python"; awslambdaric 4.x, `bootstrap`.
+"""
+
+import atexit
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import random
+import site
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from types import ModuleType, TracebackType
+from typing import Any, NoReturn, Protocol
+
+INIT, INVOKE = 1, 2
+READY, RESPONSE, ERROR, INIT_ERROR = 16, 17, 18, 19
+_HEAD = struct.Struct("!IB")
+_STDLIB = os.path.dirname(os.__file__)
+
+Handler = Callable[[Any, Any], Any]
+
+
+def _sibling(name: str) -> ModuleType:
+    """A module of this folder, kept out of `sys.modules`, where a function may have one of the same name."""
+    spec = importlib.util.spec_from_file_location(name, os.path.join(os.path.dirname(__file__), name + ".py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+runtime_context = _sibling("runtime_context")
+runtime_json = _sibling("runtime_json")
+runtime_logs = _sibling("runtime_logs")
+
+
+class Fault(Exception):
+    """An error of the runtime's own: its AWS type, its text, and what to show as the stack."""
+
+    def __init__(self, kind: str, text: str, trace: "list[str] | None" = None) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+        self.trace = trace
+
+
+class Platform(Protocol):
+    """Who hands out invocations and takes their results."""
+
+    def ready(self) -> None: ...
+    def next(self) -> "tuple[dict[str, Any], bytes]": ...
+    def response(self, payload: bytes) -> None: ...
+    def error(self, payload: bytes) -> None: ...
+    def init_error(self, payload: bytes) -> None: ...
+
+
+class FramePlatform:
+    """The platform at the other end of a socketpair."""
+
+    def __init__(self, control: socket.socket) -> None:
+        control.setblocking(True)
+        self._control = control
+
+    def receive(self) -> "tuple[int, bytes]":
+        """One frame. There is never a second one behind it: each side waits for the other."""
+        data = self._control.recv(65536)
+        while data and len(data) < _HEAD.size:
+            data += self._control.recv(65536)
+        if not data:
+            os._exit(0)  # the platform is gone
+        length, kind = _HEAD.unpack_from(data)
+        end = _HEAD.size + length
+        if len(data) >= end:
+            return kind, data[_HEAD.size :]
+        whole = bytearray(end)
+        whole[: len(data)] = data
+        rest = memoryview(whole)[len(data) :]
+        while rest:
+            count = self._control.recv_into(rest)
+            if not count:
+                os._exit(0)
+            rest = rest[count:]
+        return kind, bytes(memoryview(whole)[_HEAD.size :])
+
+    def send(self, kind: int, payload: bytes = b"") -> None:
+        self._control.sendall(_HEAD.pack(len(payload), kind) + payload)
+
+    def ready(self) -> None:
+        self.send(READY)
+
+    def next(self) -> "tuple[dict[str, Any], bytes]":
+        _kind, data = self.receive()
+        end = 4 + int.from_bytes(data[:4], "big")
+        return json.loads(data[4:end]), data[end:]
+
+    def response(self, payload: bytes) -> None:
+        self.send(RESPONSE, payload)
+
+    def error(self, payload: bytes) -> None:
+        self.send(ERROR, payload)
+
+    def init_error(self, payload: bytes) -> None:
+        self.send(INIT_ERROR, payload)
+
+
+def main(control: socket.socket) -> NoReturn:
+    """Serves until the process ends: waits for the INIT frame, loads the handler, runs invocations."""
+    try:
+        platform = FramePlatform(control)
+        _kind, data = platform.receive()
+        order = json.loads(data)
+        _settle(order)
+        if order.get("wrapper"):
+            _exec_wrapper(order["wrapper"])
+        serve(order["handler"], platform, log_fd=1)
+    except BaseException as error:
+        _leave(error)
+    _leave(None)
+
+
+def _settle(order: "dict[str, Any]") -> None:
+    """Makes this clone the process that a function expects to be alone in."""
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    time.tzset()
+    for name, module in list(sys.modules.items()):
+        # What the launcher loaded for itself must not hide a function's module of the same name.
+        file = getattr(module, "__file__", None)
+        if file and not file.startswith(_STDLIB) and name != "__main__":
+            del sys.modules[name]
+    sys.path[:] = [*order["sys_path"], *filter(_is_stdlib, sys.path)]
+    sys.path_importer_cache.clear()
+    sys.argv = ["/var/runtime/bootstrap.py"]
+    random.seed()  # the clone inherited the launcher's state
+    # The launcher runs without `site`; functions may call exit() and help().
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    runtime_logs.open_streams()
+
+
+def _is_stdlib(path: str) -> bool:
+    # Not the host's own packages: a function sees its own and the managed runtime's.
+    return path.startswith((_STDLIB, sys.base_prefix)) and "-packages" not in path
+
+
+def _exec_wrapper(wrapper: str) -> NoReturn:
+    """Hands the process to the wrapper script, with the runtime's usual command as its arguments."""
+    runtime = os.path.join(os.environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime"), "bootstrap.py")
+    script = runtime if os.path.exists(runtime) else __file__
+    # AWS's runtime client frames its records when it is told where; the script's children inherit the pipe.
+    log_fd = os.dup(1)
+    os.set_inheritable(log_fd, True)
+    os.environ["_LAMBDA_TELEMETRY_LOG_FD"] = str(log_fd)
+    try:
+        os.execv(wrapper, [wrapper, sys.executable, script])
+    except OSError as error:
+        sys.stderr.write(f"{script}: {wrapper}: {error.strerror}\n")
+        os._exit(126 if isinstance(error, PermissionError) else 127)
+
+
+def serve(handler_name: str, platform: Platform, *, log_fd: int) -> NoReturn:
+    """Loads the handler, then runs invocations without end."""
+    logs = runtime_logs.Logs(log_fd)
+    encoder = runtime_json.Encoder(os.environ.get("AWS_EXECUTION_ENV"))
+    handler = _load_or_report(handler_name, platform, logs, encoder)
+    platform.ready()
+    while True:
+        header, payload = platform.next()
+        logs.current.request_id = header["request_id"]
+        logs.current.tenant_id = header.get("tenant_id")
+        _set_trace(header.get("trace"))
+        try:
+            context = _context(header)
+            answer = _encoded(handler(_event(payload), context), encoder)
+        except Fault as fault:
+            report = _report(fault.text, fault.kind, fault.trace, header["request_id"])
+        except Exception as error:
+            report = _report(str(error), type(error).__name__, _user_trace(error.__traceback__), header["request_id"])
+        else:
+            platform.response(answer)
+            continue
+        logs.error(report, encoder.encode)
+        platform.error(encoder.encode(report).encode())
+
+
+def _load_or_report(handler_name: str, platform: Platform, logs: Any, encoder: Any) -> Handler:
+    try:
+        if os.environ.get("AWS_EXECUTION_ENV") in _PREVIEWS and not os.environ.get("LAMBDA_DISABLE_PREVIEW_WARN"):
+            logging.warning(_PREVIEW_WARNING)
+        return load(handler_name)
+    except Fault as fault:
+        report = _report(fault.text, fault.kind, fault.trace, "")
+    except Exception as error:
+        report = _report(str(error), type(error).__name__, _user_trace(error.__traceback__), "")
+    logging.warning(_UNHANDLED_WARNING)
+    logs.error(report, encoder.encode)
+    platform.init_error(encoder.encode(report).encode())
+    sys.exit(1)
+
+
+def load(handler: str) -> Handler:
+    """The handler that `module.function` names (`package/module.function` too).
+
+    Raises:
+        Fault: Runtime.MalformedHandlerName, .BuiltInModuleConflict, .ImportModuleError, .UserCodeSyntaxError or
+            .HandlerNotFound. Any other exception is one of the module's own.
+    """
+    try:
+        module_name, function_name = handler.rsplit(".", 1)
+    except ValueError as error:
+        raise Fault("Runtime.MalformedHandlerName", f"Bad handler '{handler}': {error}") from None
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        text = f"Cannot use built-in module {module_name} as a handler module"
+        raise Fault("Runtime.BuiltInModuleConflict", text)
+    try:
+        module = importlib.import_module(module_name.replace("/", "."))
+    except ImportError as error:
+        text = f"Unable to import module '{module_name}': {error}"
+        raise Fault("Runtime.ImportModuleError", text) from None
+    except SyntaxError as error:
+        place = f'  File "{error.filename}" Line {error.lineno}\n    {error.text}'
+        raise Fault(
+            "Runtime.UserCodeSyntaxError", f"Syntax error in module '{module_name}': {error}", [place]
+        ) from None
+    try:
+        function: Handler = getattr(module, function_name)
+    except AttributeError:
+        text = f"Handler '{function_name}' missing on module '{module_name}'"
+        raise Fault("Runtime.HandlerNotFound", text) from None
+    return function
+
+
+def _context(header: "dict[str, Any]") -> Any:
+    parsed = {}
+    for name, shown in (("client_context", "Client Context"), ("cognito_identity", "Cognito Identity")):
+        try:
+            parsed[name] = runtime_json.header_object(header.get(name))
+        except Exception as error:
+            text = f"Unable to parse {shown} JSON: {error}"
+            raise Fault("Runtime.LambdaContextUnmarshalError", text) from None
+    return runtime_context.LambdaContext(header, parsed["client_context"], parsed["cognito_identity"])
+
+
+def _event(payload: bytes) -> Any:
+    try:
+        return runtime_json.decode(payload)
+    except Exception as error:
+        raise Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from None
+
+
+def _encoded(answer: Any, encoder: Any) -> bytes:
+    if isinstance(answer, bytes):
+        return answer
+    try:
+        text: str = encoder.encode(answer)
+    except Exception as error:
+        raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}") from None
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        # A lone surrogate ends the managed runtime: it fails behind its own error handling.
+        _leave(error)
+
+
+def _user_trace(trace: "TracebackType | None") -> "list[str]":
+    """The stack from the first frame that is not this runtime's."""
+    frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in traceback.extract_tb(trace)]
+    own = next((index for index, frame in enumerate(frames) if "/bootstrap.py" not in frame[0]), 0)
+    return traceback.format_list(frames[own:])  # type: ignore[arg-type]
+
+
+def _report(text: str, kind: str, trace: "list[str] | None", request_id: str) -> "dict[str, Any]":
+    return {"errorMessage": text or "", "errorType": kind or "", "requestId": request_id, "stackTrace": trace or []}
+
+
+def _set_trace(header: "str | None") -> None:
+    if header is None:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)
+    else:
+        os.environ["_X_AMZN_TRACE_ID"] = header
+
+
+def _leave(error: "BaseException | None") -> NoReturn:
+    """Ends this clone as the interpreter would end: threads joined, exit functions run, streams flushed."""
+    status = 0
+    try:
+        if isinstance(error, SystemExit):
+            status = _exit_status(error.code)
+        elif error is not None:
+            sys.excepthook(type(error), error, error.__traceback__)
+            status = 130 if isinstance(error, KeyboardInterrupt) else 1
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _exit_status(code: object) -> int:
+    if code is None or isinstance(code, int):
+        return (code or 0) & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+_PREVIEWS = ("AWS_Lambda_python3.15",)
+_PREVIEW_WARNING = (
+    "LAMBDA_WARNING: This is a preview runtime version and should not be used for production workloads. For further "
+    "information and to provide feedback, see https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html\r"
+)
+_UNHANDLED_WARNING = (
+    "LAMBDA_WARNING: Unhandled exception. The most likely cause is an issue in the function code. However, in rare "
+    "cases, a Lambda runtime update can cause unexpected function behavior. For functions using managed runtimes, "
+    "runtime updates can be triggered by a function change, or can be applied automatically. To determine if the "
+    "runtime has been updated, check the runtime version in the INIT_START log entry. If this error correlates with a "
+    "change in the runtime version, you may be able to mitigate this error by temporarily rolling back to the previous "
+    "runtime version. For more information, see https://docs.aws.amazon.com/lambda/latest/dg/runtimes-update.html\r"
+)
+
+
+def _script() -> NoReturn:
+    """What a wrapper starts: the handler from _HANDLER, the platform at AWS_LAMBDA_RUNTIME_API."""
+    log_fd = int(os.environ.pop("_LAMBDA_TELEMETRY_LOG_FD", "1"))
+    own = os.path.dirname(os.path.abspath(__file__))
+    task_root = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
+    sys.path[:] = [task_root, *(path for path in sys.path if path not in (own, task_root)), own]
+    runtime_logs.open_streams()
+    http = _sibling("runtime_http")
+    serve(os.environ["_HANDLER"], http.HttpPlatform(os.environ["AWS_LAMBDA_RUNTIME_API"]), log_fd=log_fd)
+
+
+if __name__ == "__main__":
+    _script()

@@ -1,0 +1,68 @@
+"""The same conversation over the documented HTTP Runtime API instead of frames.
+
+Used when AWS_LAMBDA_EXEC_WRAPPER stands between: the wrapper script may change the environment or the command, so
+what it starts finds the platform at AWS_LAMBDA_RUNTIME_API.
+
+Source: AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes".
+"""
+
+import http.client
+import json
+from typing import Any
+
+_BASE = "/2018-06-01/runtime"
+
+
+class HttpPlatform:
+    """The platform as the bootstrap sees it: next, response, error, init error."""
+
+    def __init__(self, address: str) -> None:
+        self._connection = http.client.HTTPConnection(address)
+        self._request_id = ""
+
+    def ready(self) -> None:
+        """Nothing to say: asking for the first invocation tells it."""
+
+    def next(self) -> "tuple[dict[str, Any], bytes]":
+        """Waits for an invocation: the header of an INVOKE frame, and the event."""
+        answer, body = self._ask("GET", "/invocation/next", b"", {})
+        if answer.status != 200:
+            raise RuntimeError(f"Failed to get next: {answer.status} {body!r}")
+        self._request_id = answer.headers["Lambda-Runtime-Aws-Request-Id"]
+        header = {
+            "request_id": self._request_id,
+            "deadline_ms": int(answer.headers["Lambda-Runtime-Deadline-Ms"]),
+            "arn": answer.headers.get("Lambda-Runtime-Invoked-Function-Arn"),
+            "trace": answer.headers.get("Lambda-Runtime-Trace-Id"),
+            "client_context": answer.headers.get("Lambda-Runtime-Client-Context"),
+            "cognito_identity": answer.headers.get("Lambda-Runtime-Cognito-Identity"),
+            "tenant_id": answer.headers.get("Lambda-Runtime-Aws-Tenant-Id"),
+        }
+        return header, body
+
+    def response(self, payload: bytes) -> None:
+        self._tell(f"/invocation/{self._request_id}/response", payload, {"Content-Type": "application/json"})
+
+    def error(self, payload: bytes) -> None:
+        self._tell(f"/invocation/{self._request_id}/error", payload, _error_type(payload))
+
+    def init_error(self, payload: bytes) -> None:
+        self._tell("/init/error", payload, _error_type(payload))
+
+    def _tell(self, path: str, payload: bytes, headers: "dict[str, str]") -> None:
+        answer, body = self._ask("POST", path, payload, headers)
+        # 413 is the platform's to report: the invocation has its result, the runtime goes on.
+        if answer.status not in (202, 413):
+            raise RuntimeError(f"Failed to post to {path}: {answer.status} {body!r}")
+
+    def _ask(
+        self, method: str, path: str, payload: bytes, headers: "dict[str, str]"
+    ) -> "tuple[http.client.HTTPResponse, bytes]":
+        self._connection.request(method, _BASE + path, payload or None, headers)
+        answer = self._connection.getresponse()
+        return answer, answer.read()
+
+
+def _error_type(payload: bytes) -> "dict[str, str]":
+    kind = str(json.loads(payload).get("errorType") or "Unhandled")
+    return {"Lambda-Runtime-Function-Error-Type": kind.encode("ascii", "replace").decode()}

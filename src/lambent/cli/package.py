@@ -1,0 +1,148 @@
+"""A folder as a deployment package: its handler found, its requirements installed, its files zipped.
+
+The same folder gives the same bytes: entries are sorted, with one date and one of two modes, so an unchanged
+function keeps its CodeSha256.
+"""
+
+import ast
+import hashlib
+import io
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from lambent.cli.terminal import CommandError
+
+MODULES: Final = ("app", "lambda_function", "handler", "main", "index")
+FUNCTIONS: Final = ("lambda_handler", "handler", "main")
+_LEFT_OUT: Final = {"__pycache__", "node_modules", ".git", ".venv", ".lambent", ".pytest_cache", ".mypy_cache", ".idea"}
+_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
+
+
+def find_handler(folder: Path) -> str:
+    """`module.function` of the folder's handler: the first of the usual names that is there.
+
+    Raises:
+        CommandError: no such module or function, or one that does not parse; says what was looked for.
+    """
+    modules = [module for module in MODULES if (folder / f"{module}.py").is_file()]
+    for module in modules:
+        functions = _functions(folder / f"{module}.py")
+        for function in FUNCTIONS:
+            if function in functions:
+                return f"{module}.{function}"
+    where = ", ".join(f"{module}.py" for module in modules or MODULES)
+    what = f"{folder}: no handler found."
+    looked = f"Looked for a function named {', '.join(FUNCTIONS)} in {where}."
+    raise CommandError(what, f"{looked}\nName yours with --handler MODULE.FUNCTION.")
+
+
+def _functions(file: Path) -> set[str]:
+    try:
+        tree = ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError as error:
+        raise CommandError(f"{file}:{error.lineno}: {error.msg}.") from error
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    for node in tree.body:  # handler = Mangum(app), and from service import handler
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def requirements(folder: Path) -> Path | None:
+    """The folder's requirements.txt, if there is one with something in it."""
+    file = folder / "requirements.txt"
+    if not file.is_file():
+        return None
+    lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())
+    return file if any(lines) else None
+
+
+def install(file: Path, version: str, say: Callable[[str], None]) -> Path:
+    """A folder with the requirements installed for Python `version` ("3.13"), kept for the next time.
+
+    Raises:
+        CommandError: pip could not install them; ends with what pip said.
+    """
+    target = _cache() / hashlib.sha256(f"{version} {platform.machine()}\n".encode() + file.read_bytes()).hexdigest()
+    if target.is_dir():
+        return target
+    fresh = target.with_name(f"{target.name}.{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    try:
+        _pip(["install", "--target", str(fresh), "--requirement", str(file), *_for_version(version)], file, say)
+        _rename(fresh, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return target
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lambent" / "packages"
+
+
+def _rename(fresh: Path, target: Path) -> None:
+    try:
+        fresh.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another deploy was first, with the same content
+            raise
+
+
+def _for_version(version: str) -> list[str]:
+    """Nothing for the Python that runs pip; for another, that only wheels made for it are taken."""
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}" and sys.platform == "linux":
+        return []
+    machine = platform.machine()
+    tags = [f"manylinux_2_{minor}_{machine}" for minor in (34, 28, 27, 26, 24, 17)] + [f"manylinux2014_{machine}"]
+    platforms = [word for tag in tags for word in ("--platform", tag)]
+    return ["--python-version", version, "--implementation", "cp", "--only-binary", ":all:", *platforms]
+
+
+def _pip(arguments: list[str], file: Path, say: Callable[[str], None]) -> None:
+    command = [sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check", "--no-input", "--no-compile"]
+    # pip warns of the calling environment's packages, which have nothing to do with the target folder.
+    environ = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_WARN_CONFLICTS": "1"}
+    said: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line.rstrip())
+            say(line.strip())
+    if process.returncode != 0:
+        tail = "\n".join(said[-15:])
+        raise CommandError(f"{file}: pip could not install this (exit status {process.returncode}).", tail)
+
+
+def build(folders: list[Path]) -> bytes:
+    """One zip of all these folders' files; where two have the same path, the later folder's is taken.
+
+    Raises:
+        CommandError: there is nothing to zip.
+    """
+    files = {str(path.relative_to(folder)): path for folder in folders for path in _files(folder)}
+    if not files:
+        raise CommandError(f"{folders[-1]}: nothing in it to deploy.")
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name, path in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, _DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o100755 if os.access(path, os.X_OK) else 0o100644) << 16
+            archive.writestr(entry, path.read_bytes())
+    return content.getvalue()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for current, names, files in os.walk(folder, followlinks=True):
+        names[:] = [name for name in names if name not in _LEFT_OUT]
+        yield from (Path(current, name) for name in files if not name.endswith(".pyc"))

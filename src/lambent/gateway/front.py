@@ -1,0 +1,173 @@
+"""Where a request arrives: read, identify, route, parse, dispatch, serialize.
+
+A bare ASGI application. The routes are the service models' (`protocol.route`); only `/_lambent/...` is our own. What
+an operation raises becomes its AWS error; anything else is our failure: 500 with the request id, and one log entry.
+"""
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+from lambent.aws.caller import Caller
+from lambent.aws.errors import ApiError
+from lambent.dispatch import Dispatch
+from lambent.gateway import cors
+from lambent.gateway.authenticate import Authenticator, Identity
+from lambent.gateway.body import Disconnected, Receive, limit_of, read_body
+from lambent.observe.log import Log
+from lambent.protocol.http import HttpRequest, HttpResponse
+from lambent.protocol.parse import parse
+from lambent.protocol.route import Route, route
+from lambent.protocol.serialize import serialize, serialize_error
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Page = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+OWN_PATHS: Final = "/_lambent/"
+_FAILED: Final = "The service encountered an internal error."
+
+
+class Front:
+    """The application for one door. `pages` are our own, by path prefix; the longest first."""
+
+    def __init__(
+        self, dispatch: Dispatch, authenticator: Authenticator, *, log: Log, pages: Mapping[str, Page]
+    ) -> None:
+        self.dispatch = dispatch
+        self.authenticator = authenticator
+        self._log = log
+        self._pages = dict(sorted(pages.items(), key=lambda page: -len(page[0])))
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answers one HTTP request. A client that goes away meanwhile does not stop what it asked for."""
+        request_id = str(uuid.uuid4())
+        headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            key, text = name.decode("latin-1"), value.decode("latin-1")
+            headers[key] = f"{headers[key]},{text}" if key in headers else text
+        request = HttpRequest(
+            method=scope["method"],
+            path=scope["raw_path"].decode("latin-1"),
+            query=scope["query_string"].decode("latin-1"),
+            headers=headers,
+            body=b"",
+        )
+        try:
+            response = await self._answer(request, receive, request_id)
+        except Disconnected:
+            return
+        head = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+        lowered = {name.lower() for name, _ in head}
+        if b"x-amzn-requestid" not in lowered:
+            head.append((b"x-amzn-RequestId", request_id.encode()))
+        if b"content-length" not in lowered and response.status not in (204, 304):
+            head.append((b"content-length", b"%d" % len(response.body)))
+        await send({"type": "http.response.start", "status": response.status, "headers": head})
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def _answer(self, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
+        origin = request.headers.get("origin")
+        if origin is None:
+            return await self._routed(request, receive, request_id)
+        if not cors.is_allowed(origin, request.headers.get("host", "")):
+            return HttpResponse(403, [("content-type", "text/plain")], b"Pages of other origins may not ask.\n")
+        if request.method == "OPTIONS":
+            return HttpResponse(204, cors.preflight_headers(origin, request.headers), b"")
+        response = await self._routed(request, receive, request_id)
+        return HttpResponse(response.status, [*response.headers, *cors.answer_headers(origin)], response.body)
+
+    async def _routed(self, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
+        if request.path.startswith(OWN_PATHS):
+            return await self._own_page(request, request_id)
+        started = time.perf_counter()
+        way: Route | None = None
+        identity: Identity | None = None
+        failure: ApiError | None = None
+        try:
+            identity = self.authenticator.identity(request.headers, request.query)
+            request = await _with_body(request, receive)
+            way = route(request, identity.signing_name)
+            result = await self.dispatch.call(
+                way.service,
+                way.operation,
+                parse(way, request),
+                caller=_caller(identity, request, request_id),
+            )
+            return serialize(way, result, request_id)
+        except ApiError as error:
+            failure = error
+            response = serialize_error(way or _likely_route(request, identity), error, request_id)
+            if response.status == 413:  # whatever else the client is still sending is not wanted
+                response.headers.append(("connection", "close"))
+            return response
+        except Disconnected:
+            raise
+        except Exception:
+            way = way or _likely_route(request, identity)
+            failure = _our_failure(way)
+            self._log.error("gateway.failed", request_id=request_id, **_named(way))
+            return serialize_error(way, failure, request_id)
+        finally:
+            self._log.info(
+                "gateway.request",
+                request_id=request_id,
+                account=identity.account if identity else None,
+                outcome=failure.code if failure else "ok",
+                duration_ms=round((time.perf_counter() - started) * 1000, 3),
+                **_named(way),
+            )
+
+    async def _own_page(self, request: HttpRequest, request_id: str) -> HttpResponse:
+        for prefix, page in self._pages.items():
+            if request.path.startswith(prefix):
+                try:
+                    return await page(request)
+                except Exception:
+                    self._log.error("gateway.failed", request_id=request_id, path=request.path)
+                    return HttpResponse(500, [("content-type", "text/plain")], _FAILED.encode())
+        known = ", ".join(self._pages)
+        return HttpResponse(404, [("content-type", "text/plain")], f"No such page. There are: {known}\n".encode())
+
+
+async def _with_body(request: HttpRequest, receive: Receive) -> HttpRequest:
+    headers = request.headers
+    body = await read_body(
+        receive,
+        limit_of(request.method, request.path),
+        length=headers.get("content-length"),
+        encoding=headers.get("content-encoding"),
+    )
+    if not body:
+        return request
+    return HttpRequest(request.method, request.path, request.query, headers, body)
+
+
+def _caller(identity: Identity, request: HttpRequest, request_id: str) -> Caller:
+    return Caller(
+        account=identity.account,
+        region=identity.region,
+        principal=identity.principal,
+        user_id=identity.user_id,
+        access_key=identity.access_key,
+        base_url=f"http://{request.headers.get('host', 'localhost')}",
+        request_id=request_id,
+    )
+
+
+def _likely_route(request: HttpRequest, identity: Identity | None) -> Route | None:
+    """The route of a request that failed before it was routed, so that its error has its service's form."""
+    try:
+        return route(request, identity.signing_name if identity else None)
+    except ApiError:
+        return None
+
+
+def _our_failure(way: Route | None) -> ApiError:
+    # Lambda models its own; the other services' common error is InternalFailure.
+    code = "ServiceException" if way is not None and way.service == "lambda" else "InternalFailure"
+    return ApiError(code, _FAILED)
+
+
+def _named(way: Route | None) -> dict[str, Any]:
+    return {"service": way.service, "operation": way.operation} if way else {"service": None, "operation": None}

@@ -1,21 +1,15 @@
 """`lambent deploy`: a folder becomes a function, or its next code."""
 
-import re
-import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import typer
 
-from lambent.cli import package
 from lambent.cli.client import AsJson, Endpoint, client, speaking_plainly
 from lambent.cli.terminal import CommandError, answer, answer_json, note, progress
-
-_RUNTIME: Final = re.compile(r"python(3\.\d+)")
-_NEWEST: Final = 14
-_OLDEST: Final = 10
+from lambent.practices.deploy import deploy_folder
+from lambent.practices.package import PackageError
 
 
 def deploy(  # noqa: PLR0913  each is an option of the command
@@ -42,7 +36,7 @@ def deploy(  # noqa: PLR0913  each is an option of the command
     if not folder.is_dir():
         raise CommandError(f"{folder}: no such folder.", status=2)
     settings = {
-        "Handler": handler or package.find_handler(folder),
+        "Handler": handler,
         "Runtime": runtime,
         "MemorySize": memory,
         "Timeout": timeout,
@@ -50,65 +44,17 @@ def deploy(  # noqa: PLR0913  each is an option of the command
         "Role": role,
     }
     given = {key: value for key, value in settings.items() if value is not None}
-    with speaking_plainly(endpoint):
-        clients = partial(client, endpoint=endpoint)
-        configuration = deploy_folder(clients, name or folder.resolve().name, folder, given)
+    try:
+        with speaking_plainly(endpoint):
+            clients = partial(client, endpoint=endpoint)
+            configuration = deploy_folder(clients, folder, given, name=name, progress=progress)
+    except PackageError as error:
+        raise CommandError(error.what, error.next_step) from error
     if as_json:
         answer_json(configuration)
     else:
         answer(configuration["FunctionArn"])
         note(f"Next: lambent invoke {configuration['FunctionName']}")
-
-
-def deploy_folder(clients: Callable[[str], Any], name: str, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of the function, once it is Active.
-
-    `clients` gives a boto3 client by service name; `settings` are CreateFunction's members.
-    """
-    functions = clients("lambda")
-    existing = _existing(functions, name)
-    default = f"python3.{min(max(sys.version_info.minor, _OLDEST), _NEWEST)}"
-    runtime = settings.get("Runtime") or (existing or {}).get("Runtime") or default
-    code = _package(folder, runtime)
-    if existing is None:
-        create = {"Role": settings.get("Role") or _default_role(clients), **settings, "Runtime": runtime}
-        functions.create_function(FunctionName=name, Code={"ZipFile": code}, **create)
-    else:
-        functions.update_function_code(FunctionName=name, ZipFile=code)
-        _wait(functions, "function_updated_v2", name)
-        functions.update_function_configuration(FunctionName=name, **settings)
-        _wait(functions, "function_updated_v2", name)
-    _wait(functions, "function_active_v2", name)
-    configuration: dict[str, Any] = functions.get_function_configuration(FunctionName=name)
-    del configuration["ResponseMetadata"]
-    return configuration
-
-
-def _package(folder: Path, runtime: str) -> bytes:
-    found = _RUNTIME.fullmatch(runtime)
-    file = package.requirements(folder)
-    if file is None or found is None:
-        return package.build([folder])
-    with progress(f"installing {file.name} for Python {found[1]}") as say:
-        installed = package.install(file, found[1], say)
-    return package.build([installed, folder])
-
-
-def _existing(functions: Any, name: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = functions.get_function_configuration(FunctionName=name)
-    except functions.exceptions.ResourceNotFoundException:
-        return None
-    return found
-
-
-def _default_role(clients: Callable[[str], Any]) -> str:
-    return f"arn:aws:iam::{clients('sts').get_caller_identity()['Account']}:role/lambent-deploy"
-
-
-def _wait(functions: Any, waiter: str, name: str) -> None:
-    # The waiters' own delay is a second or five; here a function is there within a tenth.
-    functions.get_waiter(waiter).wait(FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 600})  # 30 s
 
 
 def _variables(given: list[str]) -> dict[str, str]:

@@ -17,19 +17,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from lambent.cli.terminal import CommandError
-
 MODULES: Final = ("app", "lambda_function", "handler", "main", "index")
 FUNCTIONS: Final = ("lambda_handler", "handler", "main")
 _LEFT_OUT: Final = {"__pycache__", "node_modules", ".git", ".venv", ".lambent", ".pytest_cache", ".mypy_cache", ".idea"}
 _DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 
 
+class PackageError(Exception):
+    """The folder cannot become a package; `next_step` is what can be done about it."""
+
+    def __init__(self, what: str, next_step: str = "") -> None:
+        super().__init__(f"{what} {next_step}".strip())
+        self.what = what
+        self.next_step = next_step
+
+
 def find_handler(folder: Path) -> str:
     """`module.function` of the folder's handler: the first of the usual names that is there.
 
     Raises:
-        CommandError: no such module or function, or one that does not parse; says what was looked for.
+        PackageError: no such module or function, or one that does not parse; says what was looked for.
     """
     modules = [module for module in MODULES if (folder / f"{module}.py").is_file()]
     for module in modules:
@@ -40,14 +47,14 @@ def find_handler(folder: Path) -> str:
     where = ", ".join(f"{module}.py" for module in modules or MODULES)
     what = f"{folder}: no handler found."
     looked = f"Looked for a function named {', '.join(FUNCTIONS)} in {where}."
-    raise CommandError(what, f"{looked}\nName yours with --handler MODULE.FUNCTION.")
+    raise PackageError(what, f"{looked}\nName yours with --handler MODULE.FUNCTION.")
 
 
 def _functions(file: Path) -> set[str]:
     try:
         tree = ast.parse(file.read_bytes(), filename=str(file))
     except SyntaxError as error:
-        raise CommandError(f"{file}:{error.lineno}: {error.msg}.") from error
+        raise PackageError(f"{file}:{error.lineno}: {error.msg}.") from error
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     for node in tree.body:  # handler = Mangum(app), and from service import handler
         if isinstance(node, ast.Assign):
@@ -70,7 +77,7 @@ def install(file: Path, version: str, say: Callable[[str], None]) -> Path:
     """A folder with the requirements installed for Python `version` ("3.13"), kept for the next time.
 
     Raises:
-        CommandError: pip could not install them; ends with what pip said.
+        PackageError: pip could not install them; ends with what pip said.
     """
     target = _cache() / hashlib.sha256(f"{version} {platform.machine()}\n".encode() + file.read_bytes()).hexdigest()
     if target.is_dir():
@@ -120,18 +127,18 @@ def _pip(arguments: list[str], file: Path, say: Callable[[str], None]) -> None:
             say(line.strip())
     if process.returncode != 0:
         tail = "\n".join(said[-15:])
-        raise CommandError(f"{file}: pip could not install this (exit status {process.returncode}).", tail)
+        raise PackageError(f"{file}: pip could not install this (exit status {process.returncode}).", tail)
 
 
 def build(folders: list[Path]) -> bytes:
     """One zip of all these folders' files; where two have the same path, the later folder's is taken.
 
     Raises:
-        CommandError: there is nothing to zip.
+        PackageError: there is nothing to zip.
     """
     files = {str(path.relative_to(folder)): path for folder in folders for path in _files(folder)}
     if not files:
-        raise CommandError(f"{folders[-1]}: nothing in it to deploy.")
+        raise PackageError(f"{folders[-1]}: nothing in it to deploy.")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, path in sorted(files.items()):

@@ -1,0 +1,68 @@
+# make up      start the platform (the first run sets it up)      PORT=4566 HOST=127.0.0.1 DATA_DIR=.lambent
+# make test    every test                                         make check   format, lint, types, contracts
+# make demo    a function from a folder, invoked, its picture     make dev     the development set-up only
+# make bench   the figures                                        make docs    the generated reference pages
+
+PORT ?= 4566
+HOST ?= 127.0.0.1
+DATA_DIR ?= .lambent
+
+BIN := .venv/bin
+# The first of these that is 3.11 or later.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help up test test-long demo dev check bench docs clean system-packages
+
+help:
+	@sed -n 's/^# \(make.*\)/\1/p' Makefile
+
+# Nothing but a comparison of dates on later runs.
+.venv/.stamp: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or later is needed; none is on PATH." >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv .venv || { \
+		echo "error: $(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.stamp-dev: .venv/.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+up: .venv/.stamp
+	@exec $(BIN)/lambent up --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
+
+dev: .venv/.stamp-dev
+	@echo "ready: $(BIN)/lambent"
+
+demo: .venv/.stamp
+	@$(BIN)/python examples/thumbnails/demo.py
+
+# What tests need of the system: strace shows the order of fsyncs.
+system-packages:
+	@if ! command -v strace >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq strace >/dev/null; fi
+
+test: .venv/.stamp-dev system-packages
+	$(BIN)/pytest -m "not long" $(ARGS)
+
+test-long: .venv/.stamp-dev system-packages
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/.stamp-dev
+	$(BIN)/ruff format --check src tests bench examples
+	$(BIN)/ruff check src tests bench examples
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/tidy -q
+
+bench: .venv/.stamp-dev
+	$(BIN)/python bench/run.py $(ARGS)
+
+docs: .venv/.stamp
+	$(BIN)/python docs/make_reference.py
+
+clean:
+	rm -rf .venv dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests bench examples -name __pycache__ -prune -exec rm -rf {} +

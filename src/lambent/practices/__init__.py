@@ -1,0 +1,1 @@
+"""Practices of running functions: clients of the API alone, so they work against AWS itself too."""

@@ -1,0 +1,86 @@
+"""A folder becomes a function, or its next code, through any Lambda endpoint."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+from lambent.practices import package
+
+Clients = Callable[[str], Any]
+"""A boto3 client by service name."""
+
+Progress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
+"""Shows that something goes on, for as long as its block lasts; what it gives says what just now."""
+
+_RUNTIME: Final = re.compile(r"python(3\.\d+)")
+_OLDEST, _NEWEST = 10, 14
+# The waiters' own delay is a second or five; here a function is there within a tenth. 30 s in all.
+_WAIT: Final = {"Delay": 0.05, "MaxAttempts": 600}
+
+
+@contextlib.contextmanager
+def quietly(_what: str) -> Iterator[Callable[[str], None]]:
+    """No progress is shown."""
+    yield lambda _text: None
+
+
+def deploy_folder(
+    clients: Clients, folder: Path, settings: dict[str, Any], *, name: str | None = None, progress: Progress = quietly
+) -> dict[str, Any]:
+    """The configuration of the function, once it is Active.
+
+    `settings` are CreateFunction's members; the handler is found when they do not name it, the runtime is this
+    Python's, and the name is the folder's. Requirements are installed into the package.
+
+    Raises:
+        PackageError: the folder has no handler, or its requirements cannot be installed.
+        botocore.exceptions.ClientError: what the service refuses.
+    """
+    functions, name = clients("lambda"), name or folder.resolve().name
+    existing = _existing(functions, name)
+    runtime = settings.get("Runtime") or (existing or {}).get("Runtime") or default_runtime()
+    settings = {"Handler": settings.get("Handler") or package.find_handler(folder), "Runtime": runtime, **settings}
+    code = _package(folder, runtime, progress)
+    if existing is None:
+        role = settings.get("Role") or _default_role(clients)
+        functions.create_function(FunctionName=name, Code={"ZipFile": code}, **{**settings, "Role": role})
+    else:
+        functions.update_function_code(FunctionName=name, ZipFile=code)
+        functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=_WAIT)
+        functions.update_function_configuration(FunctionName=name, **settings)
+        functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=_WAIT)
+    functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=_WAIT)
+    configuration: dict[str, Any] = functions.get_function_configuration(FunctionName=name)
+    del configuration["ResponseMetadata"]
+    return configuration
+
+
+def default_runtime() -> str:
+    """The runtime of the Python that runs this, or the nearest that Lambda has."""
+    return f"python3.{min(max(sys.version_info.minor, _OLDEST), _NEWEST)}"
+
+
+def _package(folder: Path, runtime: str, progress: Progress) -> bytes:
+    found = _RUNTIME.fullmatch(runtime)
+    file = package.requirements(folder)
+    if file is None or found is None:
+        return package.build([folder])
+    with progress(f"installing {file.name} for Python {found[1]}") as say:
+        installed = package.install(file, found[1], say)
+    return package.build([installed, folder])
+
+
+def _existing(functions: Any, name: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = functions.get_function_configuration(FunctionName=name)
+    except functions.exceptions.ResourceNotFoundException:
+        return None
+    return found
+
+
+def _default_role(clients: Clients) -> str:
+    return f"arn:aws:iam::{clients('sts').get_caller_identity()['Account']}:role/lambent-deploy"

@@ -81,6 +81,8 @@ class Config:
 
 
 _LISTS: Final = (tuple,)
+# Said to the commands that are clients of a node, not to the node.
+_NOT_OURS: Final = ("LAMBENT_ENDPOINT",)
 
 
 def read(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> Config:
@@ -96,7 +98,7 @@ def read(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
     if path.exists() or file is not None:
         values |= _from_file(path)
     for name, text in environ.items():
-        if name.startswith("LAMBENT_"):
+        if name.startswith("LAMBENT_") and name not in _NOT_OURS:
             key = name.removeprefix("LAMBENT_").lower()
             values[_known(key, f"${name}")] = text
     values |= {key: value for key, value in flags.items() if value is not None}

@@ -101,7 +101,8 @@ async def _rest(receive: Receive, first: bytes, limit: Limit) -> bytes:
         chunks.append(chunk)
         size += len(chunk)
         if size > limit.size:
-            await _discard(receive)
+            if more:
+                await _discard(receive)
             raise ApiError(limit.code, limit.message)
     return b"".join(chunks)
 

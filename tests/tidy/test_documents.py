@@ -1,0 +1,36 @@
+"""The documents are there, and say what the code says."""
+
+import importlib.util
+import re
+
+import pytest
+import source
+
+_spec = importlib.util.spec_from_file_location("make_reference", source.ROOT / "docs/make_reference.py")
+assert _spec is not None
+assert _spec.loader is not None
+_make_reference = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_make_reference)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "LICENSE", "docs/decisions/README.md"])
+def test_it_is_there(name):
+    assert (source.ROOT / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("path", sorted(_make_reference.PAGES))
+def test_the_reference_is_current(path):
+    assert (source.ROOT / path).read_text() == _make_reference.PAGES[path](), "run `make docs`"
+
+
+def test_the_changelog_has_the_next_release():
+    assert "## Unreleased" in (source.ROOT / "CHANGELOG.md").read_text()
+
+
+def test_links_between_documents_lead_somewhere():
+    dead = []
+    for page in [*source.ROOT.glob("*.md"), *(source.ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            if not (page.parent / target).exists():
+                dead.append(f"{page.relative_to(source.ROOT)}: {target}")
+    assert dead == []

@@ -7,10 +7,12 @@ and threads only; a real socket's answer would come "hours" late.
 import asyncio
 import selectors
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from lambent.clock import Clock
+
+T = TypeVar("T")
 
 START = 1_790_000_000.0  # the time of day when a test begins: 2026-09-21T14:13:20Z
 _THREAD_POLL_S = 0.01
@@ -62,3 +64,11 @@ class _JumpingSelector(selectors.DefaultSelector):
         if not ready and timeout > 0:
             self._loop.jump(timeout)
         return ready
+
+
+def run(main: Callable[[Clock], Coroutine[Any, Any, T]]) -> T:
+    """What the coroutine function returns, run on a loop of its own; it is given that loop's clock."""
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, JumpingLoop)
+        return runner.run(main(loop.clock))

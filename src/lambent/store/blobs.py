@@ -1,0 +1,80 @@
+"""Files named by the SHA-256 of what is in them: code packages.
+
+A blob and its folder are synced before `put` returns, and a row names it only afterwards; so a row never names what a
+power cut can take away.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class Blobs:
+    """A folder of blobs. Calls block on the disk: use `asyncio.to_thread`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def put(self, data: bytes) -> str:
+        """The digest (hex) under which the data is now kept. Keeping the same data twice changes nothing."""
+        digest = hashlib.sha256(data).hexdigest()
+        target = self.path(digest)
+        if target.exists():
+            sync_folder(self._folder)  # whoever named it may not have come so far yet
+            return digest
+        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+        sync_folder(self._folder)
+        return digest
+
+    def path(self, digest: str) -> Path:
+        """Where the blob is, or would be. Raises ValueError for what is no digest."""
+        if not _DIGEST.match(digest):
+            raise ValueError(f"{digest!r} is not a SHA-256 in hex")
+        return self._folder / digest
+
+    def read(self, digest: str) -> bytes:
+        """The data. Raises FileNotFoundError if it is not kept."""
+        return self.path(digest).read_bytes()
+
+    def delete(self, digest: str) -> None:
+        """Forget the blob; nothing happens if it is not there."""
+        self.path(digest).unlink(missing_ok=True)
+
+    def digests(self) -> Iterator[str]:
+        """All that are kept. What a killed node left half written is not among them."""
+        for entry in os.scandir(self._folder):
+            if _DIGEST.match(entry.name):
+                yield entry.name
+
+    def sweep(self) -> None:
+        """Remove what a killed node left half written. Only while nobody puts."""
+        for entry in os.scandir(self._folder):
+            if entry.name.startswith(".new-"):
+                os.unlink(entry.path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

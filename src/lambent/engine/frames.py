@@ -1,0 +1,156 @@
+"""The fast way to talk with a runtime: frames over a socketpair.
+
+A frame is a 5-byte header (`!IB`: length, type) and a payload. Whatever comes is checked: the other end may be
+hostile, and is told apart from the platform by nothing but this reader.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from lambent.engine.outbox import Outbox
+from lambent.engine.report import MAX_RESPONSE_BYTES
+
+INIT: Final = 1
+INVOKE: Final = 2
+READY: Final = 16
+RESPONSE: Final = 17
+ERROR: Final = 18
+INIT_ERROR: Final = 19
+
+_HEAD: Final = struct.Struct("!IB")
+_READ_BYTES: Final = 262_144
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    """The bytes of one frame."""
+    return _HEAD.pack(len(payload), kind) + payload
+
+
+class Listener(Protocol):
+    """Who is told what the runtime says. Each call is synchronous and final: there is no answer."""
+
+    def on_ready(self) -> None: ...
+    def on_response(self, payload: bytes) -> None: ...
+    def on_error(self, document: bytes) -> None: ...
+    def on_init_error(self, document: bytes) -> None: ...
+    def on_oversized(self) -> None: ...
+    def on_violation(self, text: str) -> None: ...
+
+
+class Channel(Protocol):
+    """A way to talk with a runtime: frames here, or the HTTP Runtime API."""
+
+    def open(self, order: dict[str, Any]) -> None: ...
+    def invoke(self, header: dict[str, Any], payload: bytes) -> None: ...
+    def drain(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class FrameChannel:
+    """Frames over `control`, read as they come and told to `listener`. Closes the socket in the end."""
+
+    def __init__(self, control: socket.socket, listener: Listener) -> None:
+        control.setblocking(False)
+        self._control = control
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(control)
+        self._buffer = bytearray()
+        self._skip = 0  # bytes of a frame that is too long and is thrown away as it comes
+        self._closed = False
+
+    def open(self, order: dict[str, Any]) -> None:
+        """Starts to listen, and sends the INIT frame."""
+        self._loop.add_reader(self._control.fileno(), self._readable)
+        self._send(INIT, json.dumps(order).encode())
+
+    def invoke(self, header: dict[str, Any], payload: bytes) -> None:
+        """Sends an INVOKE frame."""
+        head = json.dumps(header).encode()
+        self._send(INVOKE, len(head).to_bytes(4, "big") + head + payload)
+
+    def drain(self) -> None:
+        """Reads what is there now."""
+        while not self._closed and self._read():
+            pass
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._control.fileno())
+        self._outbox.close()
+        self._control.close()
+
+    def _send(self, kind: int, payload: bytes) -> None:
+        self._outbox.send(frame(kind, payload))
+
+    def _readable(self) -> None:
+        self._read()
+
+    def _read(self) -> bool:
+        """Whether something came."""
+        try:
+            data = self._control.recv(_READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._control.fileno())
+            return False
+        if self._skip:
+            data = self._skipped(data)
+        # The usual case: one whole frame, nothing before and nothing behind it.
+        if not self._buffer and len(data) >= _HEAD.size:
+            length, kind = _HEAD.unpack_from(data)
+            if len(data) == _HEAD.size + length:
+                self._dispatch(kind, data[_HEAD.size :])
+                return True
+        self._buffer += data
+        self._cut()
+        return True
+
+    def _cut(self) -> None:
+        """Takes whole frames off the buffer."""
+        while len(self._buffer) >= _HEAD.size and not self._closed:
+            length, kind = _HEAD.unpack_from(self._buffer)
+            end = _HEAD.size + length
+            if length > MAX_RESPONSE_BYTES:
+                self._skip = max(0, end - len(self._buffer))
+                del self._buffer[:end]
+                if not self._skip:
+                    self._listener.on_oversized()
+            elif len(self._buffer) < end:
+                return
+            else:
+                payload = bytes(memoryview(self._buffer)[_HEAD.size : end])
+                del self._buffer[:end]
+                self._dispatch(kind, payload)
+
+    def _skipped(self, data: bytes) -> bytes:
+        rest = data[self._skip :]
+        self._skip -= len(data) - len(rest)
+        if not self._skip:
+            self._listener.on_oversized()
+        return rest
+
+    def _dispatch(self, kind: int, payload: bytes) -> None:
+        tell: Callable[[bytes], None]
+        if kind == RESPONSE:
+            tell = self._listener.on_response
+        elif kind == ERROR:
+            tell = self._listener.on_error
+        elif kind == INIT_ERROR:
+            tell = self._listener.on_init_error
+        elif kind == READY:
+            self._listener.on_ready()
+            return
+        else:
+            self._listener.on_violation(f"frame type {kind}")
+            return
+        tell(payload)

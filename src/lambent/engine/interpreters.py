@@ -1,0 +1,164 @@
+"""Which CPython interpreters this machine has, and which one a runtime gets.
+
+Looked for when first needed, never at start: on PATH, in pyenv's and uv's folders, and where the settings say. Each
+candidate is asked what it is by running it.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+SUPPORTED: Final = tuple((3, minor) for minor in range(10, 16))
+"""The Python versions whose runtimes are accepted: python3.10 to python3.15."""
+
+_QUESTION: Final = "import sys; print(*sys.version_info[:3], sys.implementation.name, sys.base_prefix, sep='\\n')"
+_ANSWER_LIMIT_S: Final = 10.0
+_AT_ONCE: Final = 4  # processes; more would only fight over the same cores
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Interpreter:
+    """One CPython: its version and the executable to run."""
+
+    version: tuple[int, int, int]
+    path: Path
+
+    @property
+    def minor(self) -> tuple[int, int]:
+        return self.version[:2]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The interpreter for a runtime. `warning` says so where it is not the exact one."""
+
+    interpreter: Interpreter
+    warning: str | None = None
+
+
+class NoInterpreterError(Exception):
+    """No interpreter of this machine may run the function; the text says what to install."""
+
+
+def choose(runtime: str, found: Iterable[Interpreter], *, strict: bool) -> Choice:
+    """The newest patch release of the runtime's own version, else, unless `strict`, the nearest version. Pure.
+
+    Raises:
+        NoInterpreterError: none fits.
+    """
+    wanted = _wanted(runtime)
+    known = sorted(found)
+    exact = [one for one in known if one.minor == wanted]
+    if exact:
+        return Choice(exact[-1])
+    near = [one for one in known if one.minor in SUPPORTED]
+    if strict or not near:
+        raise NoInterpreterError(_advice(runtime, wanted, known))
+    # The nearest; of two equally near the newer one, which rejects less.
+    best = min(near, key=lambda one: (abs(one.minor[1] - wanted[1]), -one.minor[1], [-n for n in one.version]))
+    name = "python{}.{}".format(*best.minor)
+    warning = f"{runtime} is not on this machine: the function runs on {name} ({best.path}). Install {runtime}, or set "
+    return Choice(best, warning + "runtimes_strict to refuse instead.")
+
+
+def _wanted(runtime: str) -> tuple[int, int]:
+    match = re.fullmatch(r"python(\d)\.(\d+)", runtime)
+    if not match:
+        raise NoInterpreterError(f"{runtime} is not a Python runtime.")
+    return int(match[1]), int(match[2])
+
+
+def _advice(runtime: str, wanted: tuple[int, int], known: Sequence[Interpreter]) -> str:
+    there = ", ".join(sorted({"python{}.{}".format(*one.minor) for one in known})) or "none"
+    return (
+        f"No interpreter for {runtime} on this machine (found: {there}). Install one, for example with "
+        f"`uv python install {wanted[0]}.{wanted[1]}`, or name one in python_paths."
+    )
+
+
+def candidates(environ: Mapping[str, str], home: Path, configured: Iterable[str]) -> list[Path]:
+    """The executables that may be interpreters, each once, by the file that they really are."""
+    names = [f"python{major}.{minor}" for major, minor in SUPPORTED]
+    paths = [Path(text).expanduser() for text in configured]
+    paths += [Path(hit) for name in [*names, "python3"] if (hit := shutil.which(name, path=environ.get("PATH", "")))]
+    pyenv = Path(environ.get("PYENV_ROOT", home / ".pyenv"))
+    uv = Path(environ.get("UV_PYTHON_INSTALL_DIR", home / ".local/share/uv/python"))
+    for folder in (pyenv / "versions", uv):
+        paths += sorted(folder.glob("*/bin/python3"))
+    paths.append(Path(sys.executable))
+    real: dict[Path, None] = {}
+    for path in paths:
+        # pyenv's shims on PATH are scripts that choose a version by the folder they are called in.
+        if path.parent.name != "shims" and os.access(path, os.X_OK):
+            real[path.resolve()] = None
+    return list(real)
+
+
+@dataclass(slots=True)
+class Interpreters:
+    """What was found, once."""
+
+    configured: tuple[str, ...] = ()
+    strict: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
+    home: Path = field(default_factory=Path.home)
+    _found: list[Interpreter] | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def resolve(self, runtime: str) -> Choice:
+        """The interpreter for a runtime.
+
+        Raises:
+            NoInterpreterError: none may run it.
+        """
+        return choose(runtime, await self.found(), strict=self.strict)
+
+    async def found(self) -> list[Interpreter]:
+        """Every CPython of this machine. The first call takes a few tens of milliseconds per interpreter."""
+        async with self._lock:
+            if self._found is None:
+                paths = await asyncio.to_thread(candidates, self.environ, self.home, self.configured)
+                self._found = await _ask_all(paths)
+        return self._found
+
+
+async def _ask_all(paths: Iterable[Path]) -> list[Interpreter]:
+    limiter = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(path: Path) -> Interpreter | None:
+        async with limiter:
+            return await _ask(path)
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(ask(path)) for path in paths]
+    return sorted(answer for task in asked if (answer := task.result()))
+
+
+async def _ask(path: Path) -> Interpreter | None:
+    """What an executable says it is; None if it says nothing sensible."""
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(
+            path, "-I", "-S", "-c", _QUESTION, stdout=pipe, stderr=asyncio.subprocess.DEVNULL
+        )
+    except OSError:
+        return None
+    try:
+        async with asyncio.timeout(_ANSWER_LIMIT_S):
+            output, _errors = await process.communicate()
+    except TimeoutError:
+        return None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    lines = output.decode(errors="replace").split("\n")
+    if process.returncode != 0 or len(lines) < 4 or lines[3] != "cpython":
+        return None
+    return Interpreter((int(lines[0]), int(lines[1]), int(lines[2])), path)

@@ -1,0 +1,270 @@
+"""The HTTP Runtime API (version 2018-06-01), on a socket that listens inside one environment.
+
+Custom runtimes and AWS's own runtime clients speak it; Python functions do when an exec wrapper stands between.
+What comes over it comes from the function: each length is bounded, and a wrong request is answered, not obeyed.
+
+Source: AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes"; facts sheet section 13.
+"""
+
+import asyncio
+import json
+import socket
+import uuid
+from typing import Any, Final
+
+import httptools
+
+from lambent.engine.frames import INIT, Listener, frame
+from lambent.engine.outbox import Outbox
+from lambent.engine.report import MAX_RESPONSE_BYTES
+
+_BASE: Final = "/2018-06-01/runtime/"
+_MAX_CONNECTIONS: Final = 64  # a runtime needs one, the SDK of a managed instance a few; more are closed at once
+_MAX_HEAD_BYTES: Final = 1_048_576 + 65_536  # Lambda-Runtime-Function-XRay-Error-Cause may be 1 MB
+_READ_BYTES: Final = 65_536
+_REASONS: Final = {
+    202: "Accepted",
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Request Entity Too Large",
+}
+_ACCEPTED: Final = b'{"status":"OK"}\n'
+
+
+class RuntimeApi:
+    """A channel to a runtime that asks for its invocations over HTTP. Owns both sockets."""
+
+    def __init__(self, listening: socket.socket, control: socket.socket, listener: Listener) -> None:
+        listening.setblocking(False)
+        self._listening = listening
+        self._control = control
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._connections: set[_Connection] = set()
+        self._is_ready = False
+        self._event: tuple[list[tuple[str, str]], bytes] | None = None  # not handed out yet
+        self._given: tuple[list[tuple[str, str]], bytes] | None = None
+        self._current: str | None = None  # the request id that may still be answered
+        self._last: str | None = None
+        self._invocation_id = ""
+        self._asking: _Connection | None = None  # waits in /next
+        self._holder: _Connection | None = None  # got the event
+
+    def open(self, order: dict[str, Any]) -> None:
+        """Starts to listen; the bootstrap learns over its own socket what to run."""
+        self._loop.add_reader(self._listening.fileno(), self._accept)
+        Outbox(self._control).send(frame(INIT, json.dumps(order).encode()))
+
+    def invoke(self, header: dict[str, Any], payload: bytes) -> None:
+        """Hands the event to the runtime that waits in /next, or to the next one that asks."""
+        self._invocation_id = str(uuid.uuid4())
+        self._current = self._last = header["request_id"]
+        headers = [
+            ("Lambda-Runtime-Aws-Request-Id", header["request_id"]),
+            ("Lambda-Runtime-Deadline-Ms", str(header["deadline_ms"])),
+            ("Lambda-Runtime-Invoked-Function-Arn", header["arn"]),
+            ("Lambda-Runtime-Trace-Id", header["trace"]),
+            ("Lambda-Runtime-Client-Context", header["client_context"]),
+            ("Lambda-Runtime-Cognito-Identity", header["cognito_identity"]),
+            ("Lambda-Runtime-Invocation-Id", self._invocation_id),
+        ]
+        self._event = ([(name, value) for name, value in headers if value], payload)
+        self._hand_out()
+
+    def drain(self) -> None:
+        """Reads what is there now."""
+        for connection in list(self._connections):
+            connection.read()
+
+    def close(self) -> None:
+        if self._listening.fileno() < 0:
+            return
+        self._loop.remove_reader(self._listening.fileno())
+        self._listening.close()
+        self._control.close()
+        for connection in list(self._connections):
+            connection.close()
+
+    # What connections ask
+
+    def next(self, connection: "_Connection") -> None:
+        """GET /invocation/next: answered when there is an invocation, however long that takes."""
+        if self._current is not None and self._event is None:
+            if self._holder in self._connections:
+                text = "State transition from Running to Ready failed for runtime."
+                connection.refuse(403, "InvalidStateTransition", text)
+                return
+            self._event = self._given  # who got it is gone, perhaps before it could read it
+        self._asking = connection
+        if not self._is_ready:
+            self._is_ready = True
+            self._listener.on_ready()
+        else:
+            self._hand_out()
+
+    def finish(self, connection: "_Connection", request_id: str, verb: str) -> None:
+        """POST /invocation/{id}/response or /error."""
+        given_id = connection.headers.get("lambda-runtime-invocation-id")
+        if request_id != self._last:
+            connection.refuse(400, "InvalidRequestID", "Invalid request ID")
+        elif given_id and given_id != self._invocation_id:
+            connection.refuse(400, "InvalidInvocationId", "Invalid invocation ID")
+        elif self._current is None:
+            connection.refuse(403, "InvalidStateTransition", "State transition failed: the invocation has its answer.")
+        elif connection.is_too_long:
+            self._current = None
+            text = f"Exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
+            connection.refuse(413, "RequestEntityTooLarge", text)
+            self._listener.on_oversized()
+        else:
+            self._current = None
+            connection.answer(202, _ACCEPTED)
+            body = bytes(connection.body)
+            (self._listener.on_response if verb == "response" else self._listener.on_error)(body)
+
+    def init_error(self, connection: "_Connection") -> None:
+        """POST /init/error: the runtime exits next."""
+        if self._is_ready:
+            connection.refuse(
+                403, "InvalidStateTransition", "State transition from Ready to InitError failed for runtime."
+            )
+            return
+        connection.answer(202, _ACCEPTED)
+        self._listener.on_init_error(bytes(connection.body))
+
+    def forget(self, connection: "_Connection") -> None:
+        self._connections.discard(connection)
+        if self._asking is connection:
+            self._asking = None
+
+    def _hand_out(self) -> None:
+        if self._event is None or self._asking is None:
+            return
+        connection, (headers, payload) = self._asking, self._event
+        self._given = self._event
+        self._asking, self._event = None, None
+        self._holder = connection
+        connection.answer(200, payload, headers)
+
+    def _accept(self) -> None:
+        try:
+            sock, _address = self._listening.accept()
+        except OSError:
+            return
+        if len(self._connections) >= _MAX_CONNECTIONS:
+            sock.close()
+            return
+        self._connections.add(_Connection(sock, self))
+
+
+class _Connection:
+    """One HTTP connection of a runtime: requests one after the other, kept alive between them."""
+
+    def __init__(self, sock: socket.socket, api: RuntimeApi) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = sock
+        self._api = api
+        self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(sock)
+        self._parser = httptools.HttpRequestParser(self)
+        self._head_bytes = 0
+        self._in_head = True
+        self._url = b""
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.is_too_long = False
+        self._loop.add_reader(sock.fileno(), self.read)
+
+    def read(self) -> None:
+        """Parses what is there now."""
+        if self._socket.fileno() < 0:
+            return
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if self._in_head:
+            self._head_bytes += len(data)
+        if not data or self._head_bytes > _MAX_HEAD_BYTES:
+            self.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.refuse(400, "BadRequest", "The request is not HTTP.")
+            self.close()
+
+    def close(self) -> None:
+        if self._socket.fileno() < 0:
+            return
+        self._api.forget(self)
+        self._loop.remove_reader(self._socket.fileno())
+        self._outbox.close()
+        self._socket.close()
+
+    def answer(self, status: int, body: bytes, headers: list[tuple[str, str]] | None = None) -> None:
+        """Sends a JSON answer."""
+        head = [f"HTTP/1.1 {status} {_REASONS[status]}", "Content-Type: application/json"]
+        # A trace header or client context comes from whoever invoked: it must not end the line.
+        head += [f"{name}: {value.translate(_ONE_LINE)}" for name, value in headers or []]
+        head += [f"Content-Length: {len(body)}", "", ""]
+        if self._socket.fileno() >= 0:
+            self._outbox.send("\r\n".join(head).encode() + body)
+
+    def refuse(self, status: int, kind: str, text: str) -> None:
+        self.answer(status, json.dumps({"errorMessage": text, "errorType": kind}).encode())
+
+    # What httptools calls
+
+    def on_message_begin(self) -> None:
+        self._url, self.headers, self.body, self.is_too_long = b"", {}, bytearray(), False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_bytes = False, 0
+        if self.headers.get("expect", "").lower() == "100-continue":
+            self._outbox.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, data: bytes) -> None:
+        if len(self.body) + len(data) > MAX_RESPONSE_BYTES:
+            self.is_too_long = True
+            self.body.clear()
+        if not self.is_too_long:
+            self.body += data
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        method = self._parser.get_method().decode()
+        path = self._url.partition(b"?")[0].decode("latin-1")
+        parts = path.removeprefix(_BASE).split("/") if path.startswith(_BASE) else []
+        match parts:
+            case ["invocation", "next"]:
+                if self._is(method, "GET"):
+                    self._api.next(self)
+            case ["invocation", request_id, ("response" | "error") as verb]:
+                if self._is(method, "POST"):
+                    self._api.finish(self, request_id, verb)
+            case ["init", "error"]:
+                if self._is(method, "POST"):
+                    self._api.init_error(self)
+            case _:
+                self.refuse(404, "NotFound", f"There is no {path[:200]} in the runtime API.")
+
+    def _is(self, method: str, wanted: str) -> bool:
+        if method != wanted:
+            self.refuse(405, "MethodNotAllowed", f"{method} is not {wanted}.")
+        return method == wanted
+
+
+_ONE_LINE: Final = {10: " ", 13: " ", 0: " "}

@@ -1,0 +1,79 @@
+"""The environment variables that a function finds. Pure.
+
+Source: AWS Lambda Developer Guide, "Using Lambda environment variables: defined runtime environment variables".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from lambent.engine.spec import FunctionSpec
+
+EXEC_WRAPPER: Final = "AWS_LAMBDA_EXEC_WRAPPER"
+RUNTIME_API: Final = "169.254.100.1:9001"
+
+_PATH: Final = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
+_LIBRARIES: Final = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where things are inside an environment. The defaults are AWS's; without walls they are the host's own paths."""
+
+    task_root: str = "/var/task"
+    runtime_dir: str = "/var/runtime"
+    layer_roots: tuple[str, ...] = ("/opt",)
+    extra_paths: tuple[str, ...] = ()  # more folders of the managed runtime's packages
+    runtime_api: str = RUNTIME_API
+    endpoint_url: str = ""  # where the platform's own API answers from inside
+
+
+def variables(spec: FunctionSpec, stream: str, credentials: Mapping[str, str], place: Place) -> dict[str, str]:
+    """Defaults, over them the function's own variables, over them the reserved ones."""
+    defaults = {
+        "LANG": "en_US.UTF-8",
+        "PATH": _PATH,
+        "LD_LIBRARY_PATH": _LIBRARIES,
+        "PYTHONPATH": place.runtime_dir,
+        "TZ": ":UTC",
+        "PWD": place.task_root,
+        "SHLVL": "0",
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000",
+        "_AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129",
+        "_AWS_XRAY_DAEMON_PORT": "2000",
+    }
+    if place.endpoint_url:
+        # Not reserved: a function may point its clients elsewhere, as it may on AWS.
+        defaults["AWS_ENDPOINT_URL"] = place.endpoint_url
+    reserved = {
+        "_HANDLER": spec.handler,
+        "AWS_REGION": spec.region,
+        "AWS_DEFAULT_REGION": spec.region,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
+        "AWS_LAMBDA_FUNCTION_NAME": spec.name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
+        "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": spec.group,
+        "AWS_LAMBDA_LOG_STREAM_NAME": stream,
+        "AWS_LAMBDA_RUNTIME_API": place.runtime_api,
+        "LAMBDA_TASK_ROOT": place.task_root,
+        "LAMBDA_RUNTIME_DIR": place.runtime_dir,
+        **credentials,
+    }
+    if spec.log_format.upper() == "JSON":
+        reserved["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+        reserved["AWS_LAMBDA_LOG_LEVEL"] = spec.application_log_level or "INFO"
+    return {**defaults, **spec.environment, **reserved}
+
+
+def sys_path(spec: FunctionSpec, place: Place) -> list[str]:
+    """What a Python runtime puts before its standard library: code, layers, the managed runtime's packages."""
+    version = spec.runtime.removeprefix("python")
+    layers = [
+        folder
+        for root in place.layer_roots
+        for folder in (f"{root}/python/lib/python{version}/site-packages", f"{root}/python")
+    ]
+    return [place.task_root, *layers, place.runtime_dir, *place.extra_paths]

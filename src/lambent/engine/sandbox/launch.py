@@ -1,0 +1,362 @@
+"""The node's side of sandboxes: a launcher process for each interpreter, and the environments claimed from it.
+
+The node never forks. It asks a launcher over a socket, and gets back a process id and descriptors: the environment's
+control socket, its output, its listeners and a few files of its cgroup. All of that works without the launcher; only
+starting, ending and learning of the end go through it.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from lambent.engine.sandbox import cgroups, processes, wire
+from lambent.engine.sandbox.probe import Walls
+
+_ENTRY: Final = Path(__file__).with_name("entry.py")
+_STOP_LIMIT_S: Final = 10.0  # a launcher with 1,000 environments takes about one second
+
+OnListener = Callable[[socket.socket, str], Callable[[], None]]
+
+
+class LauncherFailed(Exception):
+    """A launcher could not start, has died, or could not make an environment; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchSettings:
+    """What a launcher is told at its start.
+
+    `runtime` is what functions find at /var/runtime: {name: file or folder of the platform}. `gateway_port` is where
+    environments reach the platform on their own 127.0.0.1; 0 means not at all. `uid_base` is the first of the host
+    uids of this launcher's environments (one each, from a range of its own), used only as root. `scratch` is a folder
+    of the node's own.
+    """
+
+    bootstrap: Path
+    scratch: Path
+    gateway_port: int = 0
+    uid_base: int = 200_000
+    parked: int = 12
+    networks_ahead: int = 64
+    runtime: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An environment to be made ready for one function."""
+
+    environment_id: str
+    code_dir: Path
+    layer_dirs: tuple[Path, ...] = ()
+    memory_mb: int = 128
+    ephemeral_mb: int = 512
+    with_runtime_api: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How an environment ended: its exit code, or a negative signal number."""
+
+    status: int
+    out_of_memory: bool
+
+
+class Sandbox:
+    """A claimed environment: what the node holds of it.
+
+    `control` and `output` stay open after its end, so that what it last wrote can be read; `close` gives them back.
+    """
+
+    def __init__(self, order: Order, walls: Walls, message: dict[str, Any], ask_to_kill: Callable[[str], None]) -> None:
+        fds: dict[str, int] = message["fds"]
+        self.id = order.environment_id
+        self.pid: int = message["pid"]
+        self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self.control = socket.socket(fileno=fds.pop("control"))
+        self.control.setblocking(False)
+        self.output = fds.pop("output")
+        os.set_blocking(self.output, False)
+        self.runtime_api = _socket(fds.pop("runtime_api", None))
+        if self.runtime_api is None and order.with_runtime_api:  # without an own network: a free port of loopback
+            self.runtime_api = socket.create_server(("127.0.0.1", 0))
+            self.runtime_api.setblocking(False)
+        self._listener_fd: int | None = fds.pop("listener", None)
+        self._close_listener: Callable[[], None] | None = None
+        self._files = fds
+        self._memory_mb = order.memory_mb
+        self._walls = walls
+        self._ask_to_kill = ask_to_kill
+        self._closed = False
+
+    def serve_listener(self, on_listener: OnListener | None) -> None:
+        """Hand the environment's listener on the platform's port to the gateway, until the environment ends."""
+        sock, self._listener_fd = _socket(self._listener_fd), None
+        if sock is None:
+            return
+        if on_listener is None:
+            sock.close()
+            return
+        self._close_listener = on_listener(sock, self.id)
+
+    def freeze(self) -> None:
+        """Stop every process of it, without waiting until the last has stopped."""
+        self._set_frozen(frozen=True)
+
+    def thaw(self) -> None:
+        self._set_frozen(frozen=False)
+
+    def throttle_cpu(self) -> None:
+        """Hold it to the CPU share of its memory from now on."""
+        if "cpu" in self._files and not self.exited.done():
+            version = 2 if self._walls.cgroups == "v2" else 1
+            os.write(self._files["cpu"], cgroups.cpu_quota(self._memory_mb, version))
+
+    def max_memory_bytes(self) -> int:
+        """The most memory it has used so far; without cgroups, what its processes have now."""
+        if "peak" in self._files:
+            return int(os.pread(self._files["peak"], 32, 0))
+        return 0 if self.exited.done() else processes.resident_bytes(self.pid)
+
+    async def kill(self) -> None:
+        """End every process of it and wait until they are gone. The launcher takes its walls down afterwards."""
+        if not self.exited.done():
+            self._ask_to_kill(self.id)
+            await asyncio.shield(self.exited)
+
+    def close(self) -> None:
+        """Give back all descriptors. Whoever reads from `control` and `output` has stopped by now."""
+        if self._closed:
+            return
+        self._closed = True
+        self._stop_listening()
+        self.control.close()
+        if self.runtime_api:
+            self.runtime_api.close()
+        for fd in (self.output, *self._files.values()):
+            os.close(fd)
+        self._files = {}
+
+    def on_exit(self, exit_: Exit) -> None:
+        """Called once by the launcher's reader."""
+        self._stop_listening()
+        if not self.exited.done():
+            self.exited.set_result(exit_)
+
+    def _stop_listening(self) -> None:
+        if self._close_listener:
+            close, self._close_listener = self._close_listener, None
+            close()
+        elif self._listener_fd is not None:
+            os.close(self._listener_fd)
+            self._listener_fd = None
+
+    def _set_frozen(self, *, frozen: bool) -> None:
+        if self.exited.done():
+            return
+        if "freeze" in self._files:
+            os.pwrite(self._files["freeze"], b"1" if frozen else b"0", 0)
+        elif "freeze_v1" in self._files:
+            os.pwrite(self._files["freeze_v1"], b"FROZEN" if frozen else b"THAWED", 0)
+        else:
+            processes.send_signal(self.pid, signal.SIGSTOP if frozen else signal.SIGCONT)
+
+
+class Launcher:
+    """A launcher process, and the environments that were claimed from it."""
+
+    def __init__(self, sock: socket.socket, walls: Walls, on_listener: OnListener | None) -> None:
+        self._sock = sock
+        self._walls = walls
+        self._on_listener = on_listener
+        self._reader = wire.Reader(sock)
+        self._unsent = b""
+        self._claims: dict[str, tuple[Order, asyncio.Future[Sandbox]]] = {}
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Resolved when the launcher's process is gone; then every environment is, and claims fail."""
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, interpreter: Path, walls: Walls, settings: LaunchSettings, on_listener: OnListener | None = None
+    ) -> AsyncIterator["Launcher"]:
+        """A launcher for that interpreter; leaving the block ends all its environments and the process.
+
+        Raises:
+            LauncherFailed: it could not start or build its root; the text says which step failed.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            process = _start(interpreter, theirs)
+        launcher = cls(ours, walls, on_listener)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ours.fileno(), launcher._on_readable)
+        try:
+            mountpoint = settings.scratch / f"launcher-{process.pid}"
+            mountpoint.mkdir(parents=True, exist_ok=True)
+            launcher._send(_opening_message(walls, settings, mountpoint, process.pid))
+            await launcher._ready
+            yield launcher
+        finally:
+            launcher._end(LauncherFailed("the launcher was closed"))
+            await asyncio.shield(asyncio.to_thread(_wait_for_end, process))
+            with contextlib.suppress(OSError):
+                mountpoint.rmdir()
+
+    async def claim(self, order: Order) -> Sandbox:
+        """An environment with that code behind its walls, waiting for INIT on its control socket.
+
+        Cancelled, the environment is ended as soon as it is there.
+
+        Raises:
+            LauncherFailed: no environment could be made, or the code could not be attached.
+        """
+        if self.ended.done():
+            raise LauncherFailed("the launcher has ended")
+        future: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
+        self._claims[order.environment_id] = (order, future)
+        message = {
+            "op": "claim",
+            "id": order.environment_id,
+            "code_dir": str(order.code_dir),
+            "layer_dirs": [str(path) for path in order.layer_dirs],
+            "memory_mb": order.memory_mb,
+            "ephemeral_mb": order.ephemeral_mb,
+            "with_runtime_api": order.with_runtime_api,
+        }
+        self._send(message)
+        return await future
+
+    def _on_readable(self) -> None:
+        try:
+            messages = self._reader.receive()
+        except BlockingIOError:
+            return
+        except OSError:
+            messages = None
+        if messages is None:
+            self._end(LauncherFailed("the launcher's process ended"))
+            return
+        for message in messages:
+            self._on_message(message)
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        match message["op"]:
+            case "ready":
+                self._ready.set_result(None)
+            case "failed":
+                self._ready.set_exception(LauncherFailed(message["error"]))
+            case "claimed":
+                self._on_claimed(message)
+            case "refused":
+                _, future = self._claims.pop(message["id"])
+                if not future.done():
+                    future.set_exception(LauncherFailed(message["error"]))
+            case "exited":
+                sandbox = self._sandboxes.pop(message["id"])
+                sandbox.on_exit(Exit(message["status"], message["oom"]))
+
+    def _on_claimed(self, message: dict[str, Any]) -> None:
+        order, future = self._claims.pop(message["id"])
+        sandbox = Sandbox(order, self._walls, message, self._ask_to_kill)
+        self._sandboxes[sandbox.id] = sandbox
+        if future.done():  # whoever asked was cancelled
+            self._ask_to_kill(sandbox.id)
+            sandbox.exited.add_done_callback(lambda _: sandbox.close())
+            return
+        sandbox.serve_listener(self._on_listener)
+        future.set_result(sandbox)
+
+    def _ask_to_kill(self, environment_id: str) -> None:
+        self._send({"op": "kill", "id": environment_id})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self.ended.done():
+            return
+        had_unsent = bool(self._unsent)
+        self._unsent += wire.encode(message)
+        if not had_unsent:
+            self._flush()
+
+    def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._unsent = b""  # its end is seen by the reader
+        if self._unsent:
+            loop.add_writer(self._sock.fileno(), self._flush)
+        else:
+            loop.remove_writer(self._sock.fileno())
+
+    def _end(self, reason: LauncherFailed) -> None:
+        """Hang up, which ends the launcher; everyone who waits for something learns it."""
+        if self.ended.done():
+            return
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._sock.fileno())
+        loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        self._reader.close()
+        self.ended.set_result(None)
+        if not self._ready.done():
+            self._ready.set_exception(reason)
+        for _, future in self._claims.values():
+            if not future.done():
+                future.set_exception(reason)
+        for sandbox in self._sandboxes.values():
+            sandbox.on_exit(Exit(-signal.SIGKILL, out_of_memory=False))
+        self._claims.clear()
+        self._sandboxes.clear()
+
+
+def _socket(fd: int | None) -> socket.socket | None:
+    if fd is None:
+        return None
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    return sock
+
+
+def _start(interpreter: Path, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    """Its environment is empty and its descriptors are one: what it has, environments could find."""
+    command = [os.path.realpath(interpreter), "-I", "-S", "-E", str(_ENTRY), "launch", str(theirs.fileno())]
+    return subprocess.Popen(
+        command, pass_fds=[theirs.fileno()], env={}, cwd="/", stdin=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def _opening_message(walls: Walls, settings: LaunchSettings, mountpoint: Path, pid: int) -> dict[str, Any]:
+    return {
+        "op": "open",
+        "level": walls.level,
+        "root": walls.root,
+        "cgroups": walls.cgroups is not None,
+        "name": cgroups.launcher_folder(pid),
+        "mountpoint": str(mountpoint),
+        "bootstrap": str(settings.bootstrap),
+        "gateway_port": settings.gateway_port,
+        "uid_base": settings.uid_base,
+        "parked": settings.parked,
+        "networks_ahead": settings.networks_ahead,
+        "runtime": {name: str(path) for name, path in settings.runtime.items()},
+    }
+
+
+def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,105 @@
+"""What a new environment does to itself between its clone and its first instruction for a function.
+
+It is cloned into its own user, mount, process, IPC and UTS namespaces, inside a network namespace made ahead and on
+the prepared root. Then it mounts its own /proc and /tmp, becomes the user of Lambda functions, gives up all
+privileges, loads the seccomp filter and closes what is not its own. Any wall that cannot be put up ends it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import resource
+import signal
+import sys
+
+from lambent.engine.sandbox import kernel, rootfs
+
+FLAGS = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
+HOSTNAME = "169.254.100.1"  # on AWS a host is named by its link-local address, which lo has here
+FILE_LIMIT = 1024
+DEFAULT_TMP_MB = 512
+CONTROL_FD, SYNC_FD = 3, 4
+
+
+Ends = tuple[int, int, int]  # an environment's own side: output, control, sync
+
+
+def map_user(pid: int, host_uid: int, host_gid: int) -> None:
+    """Let the environment's user be `host_uid` outside, and nobody else exist inside."""
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{rootfs.USER_ID} {host_uid} 1"),
+        ("gid_map", f"{rootfs.USER_ID} {host_gid} 1"),
+    ):
+        with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def become_root_of_own_namespace() -> None:
+    """As a plain user: enter a user namespace in which we are 0, and a mount namespace that belongs to it."""
+    uid, gid = os.getuid(), os.getgid()
+    kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def put_up_walls(root: rootfs.RootFS, seccomp_filter: bytes) -> None:
+    """In the child, once its user is mapped and it is in its cgroup: everything up to the seccomp filter."""
+    os.setresgid(rootfs.USER_ID, rootfs.USER_ID, rootfs.USER_ID)
+    os.setresuid(rootfs.USER_ID, rootfs.USER_ID, rootfs.USER_ID)  # capabilities stay: nobody is 0 in this namespace
+    kernel.unshare(kernel.CLONE_NEWCGROUP)
+    _mount_own(root)
+    kernel.set_hostname(HOSTNAME)
+    set_limits()
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # else /proc/self, and so /dev/stdout, would belong to nobody
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # if the launcher is killed, so is this
+    kernel.set_seccomp_filter(seccomp_filter)
+
+
+def _mount_own(root: rootfs.RootFS) -> None:
+    quiet = kernel.MS_NOSUID | kernel.MS_NODEV
+    kernel.mount("proc", "/proc", "proc", quiet | kernel.MS_NOEXEC)
+    kernel.mount("tmpfs", "/tmp", "tmpfs", quiet, f"mode=1777,size={DEFAULT_TMP_MB}m")
+    for name in root.masked_files:
+        kernel.mount("/dev/null", f"/proc/{name}", None, kernel.MS_BIND)
+    for name in root.masked_folders:
+        kernel.mount(rootfs.EMPTY, f"/proc/{name}", None, kernel.MS_BIND)
+    kernel.mount("/proc/sys", "/proc/sys", None, kernel.MS_BIND)
+    kernel.set_mount_attributes(0, "/proc/sys", kernel.MOUNT_ATTR_RDONLY, recursive=False)
+
+
+def set_limits() -> None:
+    """The limits that belong to a process. The number of processes is the pids cgroup's: see docs/security.md."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard >= FILE_LIMIT:
+        soft = hard = FILE_LIMIT
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def take_descriptors(ends: Ends) -> None:
+    """0 is /dev/null, 1 and 2 the output, CONTROL_FD the control socket, SYNC_FD the launcher's: the rest is closed."""
+    output, control, sync = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SYNC_FD + 1) for fd in ends)
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.dup2(control, CONTROL_FD, inheritable=False)
+    os.dup2(sync, SYNC_FD, inheritable=False)
+    kernel.close_from(SYNC_FD + 1)
+
+
+def forget_the_launcher() -> None:
+    """Leave the launcher's signal handling and modules behind; the collector works again."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.environ.clear()
+    os.setsid()
+    for name in [name for name in sys.modules if name == "lambent" or name.startswith("lambent.")]:
+        del sys.modules[name]
+    gc.enable()

@@ -1,0 +1,316 @@
+"""How a launcher makes one environment, attaches a function to it and cleans up after it, at either level.
+
+`NamespaceWalls` is the real thing. `ProcessWalls` is what is left where the kernel or a container refuses namespaces:
+a process group with limits, for code that is trusted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+
+from lambent.engine.sandbox import cgroups, kernel, namespaces, networks, rootfs, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_CODE_ATTRIBUTES = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
+READY = b"ready"
+
+
+class Environment:
+    """One process tree behind its walls, as the launcher holds it."""
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.id: str | None = None  # given when it is claimed
+        self.pid = 0
+        self.pidfd = -1
+        self.sync = -1
+        self.node_ends: dict[str, int] = {}  # what the node gets when it claims this
+        self.network: networks.Network | None = None
+        self.cgroup: cgroups.Cgroup | None = None
+
+    def close_ends(self) -> None:
+        for fd in (self.sync, self.pidfd, *self.node_ends.values()):
+            if fd >= 0:
+                os.close(fd)
+        self.sync = self.pidfd = -1
+        self.node_ends = {}
+
+
+class ProcessWalls:
+    """A process group of its own, limits, and no gaining of privileges. Nothing is isolated."""
+
+    def __init__(self, settings: dict[str, Any], serve: Callable[[socket.socket], None]) -> None:
+        self._serve = serve
+
+    def start(self, slot: int) -> Environment:
+        """A new environment, at work on its walls; its `sync` will say READY or what went wrong."""
+        environment = Environment(slot)
+        ends = _connect(environment)
+        environment.pid = os.fork()
+        if environment.pid == 0:
+            self._become(ends)
+        for fd in ends:
+            os.close(fd)
+        return environment
+
+    def attach(self, environment: Environment, order: dict[str, Any]) -> dict[str, int]:
+        """Give it the function's code; the descriptors that the node gets besides."""
+        os.write(environment.sync, os.fsencode(order["code_dir"]))
+        return {}
+
+    def kill(self, environment: Environment) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(environment.pid, signal.SIGKILL)
+
+    def out_of_memory(self, environment: Environment) -> bool:
+        return False
+
+    def recycle(self, environment: Environment) -> bool:
+        """Take back what it used, once its first process is gone; False when it has to be tried again later."""
+        self.kill(environment)  # whoever stayed behind in its group
+        return True
+
+    def needs_preparing(self) -> bool:
+        return False
+
+    def prepare_one(self) -> None:
+        """Make one thing ahead."""
+
+    def close(self) -> None:
+        """Every environment is gone."""
+
+    def _become(self, ends: namespaces.Ends) -> None:
+        try:
+            namespaces.take_descriptors(ends)
+            namespaces.forget_the_launcher()
+            namespaces.set_limits()
+            with contextlib.suppress(OSError, AttributeError):
+                kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+            os.write(namespaces.SYNC_FD, READY)
+            code_dir = os.read(namespaces.SYNC_FD, 8192)
+            if not code_dir:
+                os._exit(0)
+            os.chdir(os.fsdecode(code_dir))
+            os.close(namespaces.SYNC_FD)
+            _run(self._serve)
+        finally:
+            os._exit(1)
+
+
+class NamespaceWalls:
+    """Namespaces, an own root, cgroups where they are to be had, seccomp."""
+
+    def __init__(self, settings: dict[str, Any], serve: Callable[[socket.socket], None]) -> None:
+        self._serve = serve
+        self._gateway_port: int = settings["gateway_port"]
+        self._uid_base: int | None = settings["uid_base"] if settings["root"] else None
+        self._networks_ahead: int = settings["networks_ahead"]
+        self._become_private()
+        self._cgroups = cgroups.open_cgroups(settings["name"]) if settings["cgroups"] else None
+        if settings["cgroups"] and self._cgroups is None:
+            raise OSError("cgroups: refused, although the probe could make one")
+        self._seccomp = seccomp.program(aarch64=kernel.AARCH64)
+        self._root = rootfs.RootFS(settings["mountpoint"], _interpreter_prefixes(), settings["runtime"])
+        self._networks: list[networks.Network] = []
+
+    def start(self, slot: int) -> Environment:
+        """A new environment, at work on its walls; its `sync` will say READY or what went wrong."""
+        environment = Environment(slot)
+        environment.network = self._enter_network()
+        if self._gateway_port:
+            listener = networks.listen("127.0.0.1", self._gateway_port)
+            environment.node_ends["listener"] = listener.detach()
+        if self._cgroups:
+            environment.cgroup = self._cgroups.create(slot)
+        ends = _connect(environment)
+        self._root.enter()
+        try:
+            environment.pid = kernel.clone(namespaces.FLAGS)
+            if environment.pid == 0:
+                self._become(ends)
+        finally:
+            self._root.leave()
+        environment.pidfd = os.pidfd_open(environment.pid)
+        self._let_go_on(environment, ends)
+        return environment
+
+    def attach(self, environment: Environment, order: dict[str, Any]) -> dict[str, int]:
+        """Mount the function's code from outside and set its limits; the descriptors that the node gets besides."""
+        trees = _trees(order["code_dir"], order["layer_dirs"])
+        try:
+            kernel.setns(environment.pidfd, kernel.CLONE_NEWNS)
+            try:
+                for target, tree in trees.items():
+                    kernel.move_mount(tree, target)
+                if order["ephemeral_mb"] != namespaces.DEFAULT_TMP_MB:
+                    options = f"size={order['ephemeral_mb']}m"
+                    quiet = kernel.MS_REMOUNT | kernel.MS_NOSUID | kernel.MS_NODEV
+                    kernel.mount("tmpfs", "/tmp", "tmpfs", quiet, options)
+            finally:
+                self._root.leave()
+        finally:
+            for tree in trees.values():
+                os.close(tree)
+        fds: dict[str, int] = {}
+        if environment.cgroup:
+            environment.cgroup.limit_memory(order["memory_mb"])
+            fds |= environment.cgroup.fds
+        if order["with_runtime_api"]:
+            assert environment.network is not None
+            environment.network.enter()
+            runtime_api = networks.listen("0.0.0.0", networks.RUNTIME_API_PORT)
+            environment.node_ends["runtime_api"] = runtime_api.detach()
+        return fds
+
+    def kill(self, environment: Environment) -> None:
+        """End its first process, and with it every process of its namespace."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(environment.pidfd, signal.SIGKILL)
+        if environment.cgroup:
+            environment.cgroup.thaw()
+
+    def out_of_memory(self, environment: Environment) -> bool:
+        return environment.cgroup is not None and environment.cgroup.memory_kills() > 0
+
+    def recycle(self, environment: Environment) -> bool:
+        """Take back what it used, once its first process is gone; False when it has to be tried again later."""
+        if environment.cgroup:
+            try:
+                environment.cgroup.remove()
+            except OSError:  # busy: the kernel has not quite finished with its last process
+                return False
+            environment.cgroup = None
+        if environment.network:
+            self._networks.append(environment.network)
+            environment.network = None
+        return True
+
+    def needs_preparing(self) -> bool:
+        return len(self._networks) < self._networks_ahead
+
+    def prepare_one(self) -> None:
+        """Make one network ahead."""
+        self._networks.append(networks.Network())
+
+    def close(self) -> None:
+        """Every environment is gone."""
+        if self._cgroups:
+            self._cgroups.close()
+
+    def _become_private(self) -> None:
+        """A mount namespace of our own, in which nothing we mount reaches the host; as a plain user, by way of an
+        own user namespace, where we are 0.
+        """
+        if self._uid_base is not None:
+            os.setgroups([])
+            kernel.unshare(kernel.CLONE_NEWNS)
+        else:
+            namespaces.become_root_of_own_namespace()
+        kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_SLAVE)
+
+    def _enter_network(self) -> networks.Network:
+        if not self._networks:
+            return networks.Network()
+        network = self._networks.pop()
+        network.enter()
+        return network
+
+    def _let_go_on(self, environment: Environment, ends: namespaces.Ends) -> None:
+        host_id = 0 if self._uid_base is None else self._uid_base + environment.slot
+        if host_id:
+            os.fchown(ends[0], host_id, host_id)  # so that it may open /dev/stdout
+        for fd in ends:
+            os.close(fd)
+        namespaces.map_user(environment.pid, host_id, host_id)
+        if environment.cgroup:
+            environment.cgroup.join(environment.pid)
+        os.write(environment.sync, b"go")
+
+    def _become(self, ends: namespaces.Ends) -> None:
+        try:
+            namespaces.take_descriptors(ends)
+            namespaces.forget_the_launcher()
+            if not os.read(namespaces.SYNC_FD, 2):
+                os._exit(0)
+            namespaces.put_up_walls(self._root, self._seccomp)
+            os.write(namespaces.SYNC_FD, READY)
+            os.close(namespaces.SYNC_FD)
+            _run_when_claimed(self._serve)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.write(namespaces.SYNC_FD, str(error).encode())
+        finally:
+            os._exit(1)
+
+
+def _interpreter_prefixes() -> list[str]:
+    return list(dict.fromkeys(os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix)))
+
+
+def raise_file_limit() -> None:
+    """A launcher holds about ten descriptors for each environment."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _connect(environment: Environment) -> namespaces.Ends:
+    """Make its sockets and its output pipe: the launcher's and node's ends are kept, the environment's returned."""
+    ours, control = socket.socketpair()
+    sync, theirs = socket.socketpair()
+    reader, writer = os.pipe()
+    environment.node_ends |= {"control": ours.detach(), "output": reader}
+    environment.sync = sync.detach()
+    return writer, control.detach(), theirs.detach()
+
+
+def _trees(code_dir: str, layer_dirs: list[str]) -> dict[str, int]:
+    """Detached read-only mounts of the code and of the layers, later layers on top."""
+    trees: dict[str, int] = {}
+    try:
+        trees["/var/task"] = kernel.open_tree(code_dir)
+        if len(layer_dirs) == 1:
+            trees["/opt"] = kernel.open_tree(layer_dirs[0])
+        elif layer_dirs:
+            trees["/opt"] = kernel.overlay(layer_dirs[::-1])
+        for tree in trees.values():
+            kernel.set_mount_attributes(tree, "", _CODE_ATTRIBUTES)
+    except OSError:
+        for tree in trees.values():
+            os.close(tree)
+        raise
+    return trees
+
+
+def _run_when_claimed(serve: Callable[[socket.socket], None]) -> None:
+    """Sleep until the node's first word: the code is there by then, and can be the working folder."""
+    with socket.socket(fileno=namespaces.CONTROL_FD) as control:
+        if not control.recv(1, socket.MSG_PEEK):
+            os._exit(0)
+        control.detach()
+    os.chdir("/var/task")
+    _run(serve)
+
+
+def _run(serve: Callable[[socket.socket], None]) -> None:
+    """Be the environment, and never return into the launcher's frames."""
+    status = 1
+    try:
+        serve(socket.socket(fileno=namespaces.CONTROL_FD))
+        status = 0
+    except SystemExit as exit_:
+        status = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status & 0xFF)

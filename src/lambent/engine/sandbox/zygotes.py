@@ -1,0 +1,249 @@
+"""The launcher's process: keeps environments parked, attaches functions to them, reports their end.
+
+It has one thread and one loop. What must be quick (claims, deaths) is done as it comes; what can wait (parking, taking
+walls down) is done one piece at a time while nothing else is asked. It never runs a function's code: that happens in
+the copies it makes of itself, which are therefore as warm as it is. When the node goes away, for whatever reason, all
+environments go too.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+
+from lambent.engine.sandbox import kernel, walls, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_GIVE_UP_AFTER = 3  # starts that failed one after the other; then only a claim makes it try again
+_COMMAND_LINE = "/var/lang/bin/python3 /var/runtime/bootstrap.py"
+_READ_EVENTS = select.POLLIN | select.POLLHUP | select.POLLERR
+
+
+def main(control_fd: int) -> None:
+    """Serve the node at the other end of that socket until it hangs up."""
+    node = socket.socket(fileno=control_fd)
+    node.setblocking(True)
+    reader = wire.Reader(node)
+    messages = reader.receive()
+    if not messages:
+        return
+    settings = messages[0]
+    try:
+        launcher = Launcher(node, reader, settings)
+    except OSError as error:
+        wire.send(node, {"op": "failed", "error": str(error)})
+        return
+    wire.send(node, {"op": "ready"})
+    try:
+        launcher.run()
+    finally:
+        launcher.close()
+
+
+class Launcher:
+    """All environments of one interpreter."""
+
+    def __init__(self, node: socket.socket, reader: wire.Reader, settings: dict[str, Any]) -> None:
+        self._node = node
+        self._reader = reader
+        self._target: int = settings["parked"]
+        self._parked: list[walls.Environment] = []  # the last one in is the first one out: its pages are warm
+        self._starting: dict[int, walls.Environment] = {}  # by sync descriptor
+        self._waiting: collections.deque[dict[str, Any]] = collections.deque()  # orders, oldest first
+        self._by_pid: dict[int, walls.Environment] = {}
+        self._by_id: dict[str, walls.Environment] = {}
+        self._gone: collections.deque[walls.Environment] = collections.deque()  # walls to take down
+        self._free_slots: list[int] = []
+        self._slots = 0
+        self._failures = 0
+        os.umask(0o022)
+        walls.raise_file_limit()
+        serve = _load_bootstrap(settings["bootstrap"])
+        level = walls.NamespaceWalls if settings["level"] == "namespaces" else walls.ProcessWalls
+        self._walls = level(settings, serve)
+        self._poll = select.poll()
+        self._poll.register(node, _READ_EVENTS)
+        self._wakeup = _wake_on_child_death()
+        self._poll.register(self._wakeup, _READ_EVENTS)
+        if sys.platform == "linux":
+            kernel.rename_process(_COMMAND_LINE)
+        gc.collect()
+        gc.disable()
+        gc.freeze()
+
+    def run(self) -> None:
+        while True:
+            busy = self._has_idle_work()
+            events = self._poll.poll(0 if busy else None)
+            for fd, _ in events:
+                if fd == self._node.fileno():
+                    if not self._read_orders():
+                        return
+                elif fd == self._wakeup:
+                    os.read(self._wakeup, 4096)
+                    self._bury()
+                elif fd in self._starting:
+                    self._on_started(fd)
+            if not events and busy:
+                self._work_while_idle()
+
+    def close(self) -> None:
+        """Kill what lives, take every wall down."""
+        for environment in self._by_pid.values():
+            self._walls.kill(environment)
+        while self._by_pid:
+            pid, _ = os.waitpid(-1, 0)
+            if pid in self._by_pid:
+                self._gone.append(self._by_pid.pop(pid))
+                self._gone[-1].close_ends()
+        for _ in range(1000):
+            if not self._gone:
+                break
+            environment = self._gone.popleft()
+            if not self._walls.recycle(environment):
+                self._gone.append(environment)
+                select.poll().poll(5)  # milliseconds
+        self._walls.close()
+
+    def _read_orders(self) -> bool:
+        try:
+            messages = self._reader.receive()
+        except ConnectionError:
+            return False
+        for message in messages or ():
+            if message["op"] == "claim":
+                self._waiting.append(message)
+            elif message["op"] == "kill" and message["id"] in self._by_id:
+                self._walls.kill(self._by_id[message["id"]])
+        self._serve_waiting()
+        return messages is not None
+
+    def _serve_waiting(self) -> None:
+        """Give parked environments to the oldest orders, and start one for each order that is left."""
+        while self._waiting and self._parked:
+            self._claim(self._parked.pop(), self._waiting.popleft())
+        while len(self._starting) < len(self._waiting):
+            self._start()
+
+    def _claim(self, environment: walls.Environment, order: dict[str, Any]) -> None:
+        try:
+            fds = self._walls.attach(environment, order)
+        except OSError as error:
+            wire.send(self._node, {"op": "refused", "id": order["id"], "error": str(error)})
+            self._walls.kill(environment)
+            return
+        environment.id = order["id"]
+        self._by_id[order["id"]] = environment
+        ends = environment.node_ends
+        wire.send(self._node, {"op": "claimed", "id": order["id"], "pid": environment.pid}, ends | fds)
+        environment.node_ends = {}
+        for fd in ends.values():
+            os.close(fd)
+
+    def _start(self) -> None:
+        slot = self._free_slots.pop() if self._free_slots else self._slots
+        self._slots = max(self._slots, slot + 1)
+        try:
+            environment = self._walls.start(slot)
+        except OSError as error:
+            self._free_slots.append(slot)
+            self._on_failed_start(str(error))
+            return
+        self._by_pid[environment.pid] = environment
+        self._starting[environment.sync] = environment
+        self._poll.register(environment.sync, _READ_EVENTS)
+
+    def _on_started(self, fd: int) -> None:
+        environment = self._starting.pop(fd)
+        self._poll.unregister(fd)
+        try:
+            word = os.read(fd, 4096)
+        except ConnectionError:
+            word = b""
+        if word == walls.READY:
+            self._failures = 0
+            self._parked.append(environment)
+            self._serve_waiting()
+        else:
+            self._walls.kill(environment)
+            self._on_failed_start(word.decode(errors="replace") or "it ended while its walls were put up")
+
+    def _on_failed_start(self, reason: str) -> None:
+        """Tell the oldest order; nobody waiting means that parking failed, which is not tried for ever."""
+        self._failures += 1
+        if self._waiting:
+            wire.send(self._node, {"op": "refused", "id": self._waiting.popleft()["id"], "error": reason})
+
+    def _bury(self) -> None:
+        """Collect the dead, tell the node, and leave their walls for later."""
+        while self._by_pid:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            if pid not in self._by_pid:
+                continue
+            environment = self._by_pid.pop(pid)
+            if environment in self._parked:
+                self._parked.remove(environment)
+            if environment.sync in self._starting:
+                self._on_started(environment.sync)
+            if environment.id is not None:
+                del self._by_id[environment.id]
+                self._report(environment, os.waitstatus_to_exitcode(status))
+            environment.close_ends()
+            self._gone.append(environment)
+
+    def _report(self, environment: walls.Environment, status: int) -> None:
+        oom = status != 0 and self._walls.out_of_memory(environment)
+        with contextlib.suppress(ConnectionError):
+            wire.send(self._node, {"op": "exited", "id": environment.id, "status": status, "oom": oom})
+
+    def _has_idle_work(self) -> bool:
+        return bool(self._gone) or self._needs_parking() or self._walls.needs_preparing()
+
+    def _needs_parking(self) -> bool:
+        return len(self._parked) + len(self._starting) < self._target and self._failures < _GIVE_UP_AFTER
+
+    def _work_while_idle(self) -> None:
+        """One piece of what can wait: parking first, since the next claim is quick because of it."""
+        if self._needs_parking():
+            self._start()
+        elif self._gone:
+            environment = self._gone.popleft()
+            if self._walls.recycle(environment):
+                self._free_slots.append(environment.slot)
+            else:
+                self._gone.append(environment)
+                self._poll.poll(1)
+        else:
+            self._walls.prepare_one()
+
+
+def _load_bootstrap(path: str) -> Callable[[socket.socket], None]:
+    """The `main` of the guest's bootstrap, imported once for all environments."""
+    folder, name = os.path.split(path)
+    sys.path.insert(0, folder)
+    try:
+        module = __import__(name.removesuffix(".py"))
+    finally:
+        sys.path.remove(folder)
+    serve: Callable[[socket.socket], None] = module.main
+    return serve
+
+
+def _wake_on_child_death() -> int:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    return reader

@@ -45,7 +45,6 @@ class Cgroup:
         for folder in dict.fromkeys(folders.values()):
             os.mkdir(folder)
         self._write_fixed_limits()
-        self._kills_before = 0
         self.fds = self._open_files()
 
     def join(self, pid: int) -> None:
@@ -65,9 +64,13 @@ class Cgroup:
         _write_if_there(f"{folder}/memory.memsw.limit_in_bytes", limit)
 
     def memory_kills(self) -> int:
-        """How often the kernel has killed in here for lack of memory since the last reset."""
+        """How often the kernel has killed in here for lack of memory."""
         name = "memory.oom_control" if self.version == 1 else "memory.events"
-        return _counter(f"{self.folders['memory']}/{name}", "oom_kill") - self._kills_before
+        return _counter(f"{self.folders['memory']}/{name}", "oom_kill")
+
+    def peak_bytes(self) -> int:
+        """The most memory used in here."""
+        return int(os.pread(self.fds["peak"], 32, 0)) if "peak" in self.fds else 0
 
     def thaw(self) -> None:
         """Let frozen processes run, so that they can die (version 2 kills frozen ones too)."""
@@ -260,3 +263,10 @@ def _write(path: str, text: str) -> None:
 def _write_if_there(path: str, text: str) -> None:
     if os.path.exists(path):
         _write(path, text)
+
+
+def launcher_folders(mounts: str = "/proc/self/mountinfo", own: str = "/proc/self/cgroup") -> list[str]:
+    """Every launcher's folder beside which this process could make one, in every hierarchy."""
+    places = list(dict.fromkeys(_own_places(mounts, own).values()))
+    places += [os.path.dirname(place) for place in places if os.path.basename(place) == _NODE_LEAF]
+    return [f"{place}/{name}" for place in places for name in _subfolders(place) if name.startswith(PREFIX)]

@@ -7,6 +7,7 @@ starting, ending and learning of the end go through it.
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -25,8 +26,12 @@ _STOP_LIMIT_S: Final = 10.0  # a launcher with 1,000 environments takes about on
 OnListener = Callable[[socket.socket, str], Callable[[], None]]
 
 
-class LauncherFailed(Exception):
-    """A launcher could not start, has died, or could not make an environment; the text says why."""
+class LauncherFailed(OSError):
+    """A launcher could not start or has ended, and its environments with it; the text says why."""
+
+
+class EnvironmentRefused(Exception):
+    """One environment could not be made or given its code; the text says which step failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +76,8 @@ class Exit:
 class Sandbox:
     """A claimed environment: what the node holds of it.
 
-    `control` and `output` stay open after its end, so that what it last wrote can be read; `close` gives them back.
+    `control`, `output` and `runtime_api` belong to whoever claimed it: they stay open after its end, so that what it
+    last wrote can be read. All else is given back when it ends.
     """
 
     def __init__(self, order: Order, walls: Walls, message: dict[str, Any], ask_to_kill: Callable[[str], None]) -> None:
@@ -93,7 +99,7 @@ class Sandbox:
         self._memory_mb = order.memory_mb
         self._walls = walls
         self._ask_to_kill = ask_to_kill
-        self._closed = False
+        self._peak_bytes = 0
 
     def serve_listener(self, on_listener: OnListener | None) -> None:
         """Hand the environment's listener on the platform's port to the gateway, until the environment ends."""
@@ -116,13 +122,16 @@ class Sandbox:
         """Hold it to the CPU share of its memory from now on."""
         if "cpu" in self._files and not self.exited.done():
             version = 2 if self._walls.cgroups == "v2" else 1
-            os.write(self._files["cpu"], cgroups.cpu_quota(self._memory_mb, version))
+            self._write("cpu", cgroups.cpu_quota(self._memory_mb, version))
 
     def max_memory_bytes(self) -> int:
-        """The most memory it has used so far; without cgroups, what its processes have now."""
+        """The most memory it has used so far; without cgroups, the peaks of the processes it has now."""
         if "peak" in self._files:
-            return int(os.pread(self._files["peak"], 32, 0))
-        return 0 if self.exited.done() else processes.resident_bytes(self.pid)
+            with contextlib.suppress(OSError):  # it has ended, and we have not heard yet
+                self._peak_bytes = int(os.pread(self._files["peak"], 32, 0))
+        elif not self.exited.done():
+            self._peak_bytes = max(self._peak_bytes, processes.resident_bytes(self.pid))
+        return self._peak_bytes
 
     async def kill(self) -> None:
         """End every process of it and wait until they are gone. The launcher takes its walls down afterwards."""
@@ -130,24 +139,23 @@ class Sandbox:
             self._ask_to_kill(self.id)
             await asyncio.shield(self.exited)
 
-    def close(self) -> None:
-        """Give back all descriptors. Whoever reads from `control` and `output` has stopped by now."""
-        if self._closed:
-            return
-        self._closed = True
+    def on_exit(self, exit_: Exit, peak_bytes: int) -> None:
+        """Called once by the launcher's reader."""
+        self._peak_bytes = max(self._peak_bytes, peak_bytes)
         self._stop_listening()
-        self.control.close()
-        if self.runtime_api:
-            self.runtime_api.close()
-        for fd in (self.output, *self._files.values()):
+        for fd in self._files.values():
             os.close(fd)
         self._files = {}
-
-    def on_exit(self, exit_: Exit) -> None:
-        """Called once by the launcher's reader."""
-        self._stop_listening()
         if not self.exited.done():
             self.exited.set_result(exit_)
+
+    def discard(self) -> None:
+        """End it, and close what its claimer would have: nobody wants it any more."""
+        self._ask_to_kill(self.id)
+        self.control.close()
+        os.close(self.output)
+        if self.runtime_api:
+            self.runtime_api.close()
 
     def _stop_listening(self) -> None:
         if self._close_listener:
@@ -157,13 +165,21 @@ class Sandbox:
             os.close(self._listener_fd)
             self._listener_fd = None
 
+    def _write(self, name: str, value: bytes) -> None:
+        """Write to a file of its cgroup, which may be gone although we have not heard of its end yet."""
+        try:
+            os.pwrite(self._files[name], value, 0)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
     def _set_frozen(self, *, frozen: bool) -> None:
         if self.exited.done():
             return
         if "freeze" in self._files:
-            os.pwrite(self._files["freeze"], b"1" if frozen else b"0", 0)
+            self._write("freeze", b"1" if frozen else b"0")
         elif "freeze_v1" in self._files:
-            os.pwrite(self._files["freeze_v1"], b"FROZEN" if frozen else b"THAWED", 0)
+            self._write("freeze_v1", b"FROZEN" if frozen else b"THAWED")
         else:
             processes.send_signal(self.pid, signal.SIGSTOP if frozen else signal.SIGCONT)
 
@@ -218,7 +234,8 @@ class Launcher:
         Cancelled, the environment is ended as soon as it is there.
 
         Raises:
-            LauncherFailed: no environment could be made, or the code could not be attached.
+            EnvironmentRefused: no environment could be made, or the code could not be attached.
+            LauncherFailed: the launcher has ended, or ended meanwhile.
         """
         if self.ended.done():
             raise LauncherFailed("the launcher has ended")
@@ -260,18 +277,17 @@ class Launcher:
             case "refused":
                 _, future = self._claims.pop(message["id"])
                 if not future.done():
-                    future.set_exception(LauncherFailed(message["error"]))
+                    future.set_exception(EnvironmentRefused(message["error"]))
             case "exited":
                 sandbox = self._sandboxes.pop(message["id"])
-                sandbox.on_exit(Exit(message["status"], message["oom"]))
+                sandbox.on_exit(Exit(message["status"], message["oom"]), message["peak"])
 
     def _on_claimed(self, message: dict[str, Any]) -> None:
         order, future = self._claims.pop(message["id"])
         sandbox = Sandbox(order, self._walls, message, self._ask_to_kill)
         self._sandboxes[sandbox.id] = sandbox
         if future.done():  # whoever asked was cancelled
-            self._ask_to_kill(sandbox.id)
-            sandbox.exited.add_done_callback(lambda _: sandbox.close())
+            sandbox.discard()
             return
         sandbox.serve_listener(self._on_listener)
         future.set_result(sandbox)
@@ -316,7 +332,7 @@ class Launcher:
             if not future.done():
                 future.set_exception(reason)
         for sandbox in self._sandboxes.values():
-            sandbox.on_exit(Exit(-signal.SIGKILL, out_of_memory=False))
+            sandbox.on_exit(Exit(-signal.SIGKILL, out_of_memory=False), 0)
         self._claims.clear()
         self._sandboxes.clear()
 

@@ -75,6 +75,9 @@ class ProcessWalls:
     def out_of_memory(self, environment: Environment) -> bool:
         return False
 
+    def peak_bytes(self, environment: Environment) -> int:
+        return 0
+
     def recycle(self, environment: Environment) -> bool:
         """Take back what it used, once its first process is gone; False when it has to be tried again later."""
         self.kill(environment)  # whoever stayed behind in its group
@@ -181,6 +184,9 @@ class NamespaceWalls:
 
     def out_of_memory(self, environment: Environment) -> bool:
         return environment.cgroup is not None and environment.cgroup.memory_kills() > 0
+
+    def peak_bytes(self, environment: Environment) -> int:
+        return environment.cgroup.peak_bytes() if environment.cgroup else 0
 
     def recycle(self, environment: Environment) -> bool:
         """Take back what it used, once its first process is gone; False when it has to be tried again later."""

@@ -205,8 +205,9 @@ class Launcher:
 
     def _report(self, environment: walls.Environment, status: int) -> None:
         oom = status != 0 and self._walls.out_of_memory(environment)
+        message = {"op": "exited", "id": environment.id, "status": status, "oom": oom}
         with contextlib.suppress(ConnectionError):
-            wire.send(self._node, {"op": "exited", "id": environment.id, "status": status, "oom": oom})
+            wire.send(self._node, message | {"peak": self._walls.peak_bytes(environment)})
 
     def _has_idle_work(self) -> bool:
         return bool(self._gone) or self._needs_parking() or self._walls.needs_preparing()

@@ -1,0 +1,71 @@
+"""Takes away what launchers that were killed left behind: cgroups with processes in them, and mountpoints.
+
+A launcher's folders are named after its process id and start time, so whether it lives can be told for certain.
+Network and mount namespaces need no sweeping: the kernel frees them with their last process.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Final
+
+from lambent.engine.sandbox import cgroups, processes
+
+_LIMIT_S: Final = 2.0
+_PAUSE_S: Final = 0.005
+
+
+def sweep(scratch: Path) -> int:
+    """Ends the environments of dead launchers and removes their folders; how many launchers were swept up after.
+
+    Blocks for some milliseconds, and for two seconds at most for processes that take long to die.
+    """
+    swept = 0
+    for folder in map(Path, cgroups.launcher_folders()):
+        if _is_left_over(folder.name):
+            swept += _remove_tree(folder)
+    for mountpoint in scratch.glob("launcher-*"):
+        pid = mountpoint.name.removeprefix("launcher-")
+        if pid.isdecimal() and processes.start_time(int(pid)) is None:
+            with contextlib.suppress(OSError):
+                mountpoint.rmdir()
+    return swept
+
+
+def _is_left_over(name: str) -> bool:
+    pid, _, started = name.removeprefix(cgroups.PREFIX).partition("-")
+    if not (pid.isdecimal() and started.isdecimal()):
+        return False
+    return processes.start_time(int(pid)) != int(started)
+
+
+def _remove_tree(folder: Path) -> int:
+    """Kill every member and remove the groups. 0 when some members are of another container, or will not die."""
+    groups = [path for path in folder.iterdir() if path.is_dir()]
+    deadline = time.monotonic() + _LIMIT_S
+    for group in (*groups, folder):
+        while not _remove(group):
+            if time.monotonic() > deadline:
+                return 0
+            time.sleep(_PAUSE_S)
+    return 1
+
+
+def _remove(group: Path) -> bool:
+    try:
+        members = [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
+        for pid in members:
+            if pid > 0:  # 0 is a process outside our own process namespace
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        state = group / "freezer.state"
+        if members and state.exists():
+            state.write_text("THAWED")
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

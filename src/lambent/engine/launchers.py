@@ -66,6 +66,11 @@ class Launchers:
         if kept:
             kept.task.cancel()
 
+    def close(self) -> None:
+        """Close all of them: their tasks end soon."""
+        for interpreter in list(self._kept):
+            self.drop(interpreter)
+
     async def _keep(self, interpreter: Path, opened: "asyncio.Future[Launcher]") -> None:
         try:
             async with self._open(interpreter) as launcher:

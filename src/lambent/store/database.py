@@ -66,7 +66,7 @@ class Database:
         `durable` syncs the disk at each commit; without it a power cut may take the last commits, a kill never.
         Leaving the block waits for the changes that were handed in, and closes.
         """
-        writer = _engine(path, durable=durable)
+        writer = writing_engine(path, durable=durable)
         database = cls(
             path=path,
             _writer=writer,
@@ -161,7 +161,7 @@ def _run(engine: Engine, batch: list[_Change]) -> None:
             change.error = error
 
 
-def _engine(path: Path, *, durable: bool) -> Engine:
+def writing_engine(path: Path, *, durable: bool) -> Engine:
     """The writer's: one connection, transactions that take the write lock at their first statement."""
     engine = create_engine(
         f"sqlite:///{path}", poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False}

@@ -5,7 +5,6 @@ data folder: databases, services, engine. Resetting an ephemeral node puts up a 
 """
 
 import asyncio
-import importlib.util
 import ipaddress
 import os
 import resource
@@ -33,6 +32,8 @@ from lambent.engine.invoke import Engine, Settings
 from lambent.engine.launchers import Launchers
 from lambent.engine.sandbox.launch import Launcher, LauncherFailed, LaunchSettings
 from lambent.engine.sandbox.probe import PROCESS, Walls, probe
+from lambent.engine.sandbox.runtime_packages import runtime_contents
+from lambent.engine.sandbox.sweep import sweep
 from lambent.engine.variables import Place
 from lambent.gateway.authenticate import Authenticator
 from lambent.gateway.front import Front, Page
@@ -52,9 +53,7 @@ from lambent.store.schema import BULK, MAIN
 
 _SERVICES: Final[dict[str, Any]] = {"iam": Iam, "lambda": Lambda, "logs": Logs, "sts": Sts}
 
-# Hidden from functions unless named here: the managed runtime's packages, as AWS's Python runtimes have them.
-_RUNTIME_PACKAGES: Final = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
-_BOOTSTRAP: Final = Path(__file__).parent / "guest" / "python" / "bootstrap.py"
+_GUEST: Final = Path(__file__).parent / "guest" / "python"
 _CREDENTIALS_S: Final = 43_200  # twice as long as an environment lives
 _UIDS_PER_LAUNCHER: Final = 10_000  # ten times the environments that an account may have by default
 
@@ -134,8 +133,8 @@ class Node:
                 log=log,
                 interpreters=Interpreters(config.python_paths, config.runtimes_strict, dict(os.environ)),
             )
-            shutil.rmtree(node.scratch, ignore_errors=True)  # what a killed node left
-            node.scratch.mkdir(mode=0o700)
+            node.scratch.mkdir(mode=0o700, exist_ok=True)
+            await asyncio.to_thread(sweep, node.scratch)  # what a killed node left
             stack.callback(shutil.rmtree, node.scratch, ignore_errors=True)
             folder.announce(node.endpoint)
             async with node._serving(folder, sock):
@@ -296,7 +295,7 @@ class Node:
             return Place(endpoint_url=endpoint)
         packages = self.scratch / "runtime"
         packages.mkdir(exist_ok=True)
-        for name, path in _runtime_packages().items():
+        for name, path in runtime_contents(_GUEST).items():
             if not (packages / name).exists():
                 (packages / name).symlink_to(path)
         return Place(runtime_dir=str(packages), endpoint_url=endpoint)
@@ -306,12 +305,12 @@ class Node:
     @asynccontextmanager
     async def _open_launcher(self, interpreter: Path) -> AsyncIterator[Launcher]:
         settings = LaunchSettings(
-            bootstrap=_BOOTSTRAP,
+            bootstrap=_GUEST / "bootstrap.py",
             scratch=self.scratch,
             gateway_port=self.port,
             uid_base=self.config.uid_base + self._launched * _UIDS_PER_LAUNCHER,
             parked=self.config.parked_environments,
-            runtime=_runtime_packages(),
+            runtime=runtime_contents(_GUEST),
         )
         self._launched += 1
         async with Launcher.open(interpreter, self.walls, settings, lambda sock, _id: self._gateway.adopt(sock)) as one:
@@ -504,15 +503,3 @@ def _folder(config: Config) -> Iterator[DataFolder]:
     with ExitStack() as stack:
         stack.push(opening)
         yield folder
-
-
-def _runtime_packages() -> dict[str, Path]:
-    """What functions find at /var/runtime: boto3 with what it needs, from where this Python has them."""
-    found = {}
-    for name in _RUNTIME_PACKAGES:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None:
-            file = Path(spec.origin)
-            path = file.parent if file.name == "__init__.py" else file
-            found[path.name] = path
-    return found

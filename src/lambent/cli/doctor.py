@@ -1,0 +1,79 @@
+"""`lambent doctor`: what this machine offers, what is missing, and how to get it."""
+
+import asyncio
+import os
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lambent import __version__
+from lambent.cli.client import AsJson
+from lambent.cli.terminal import CommandError, answer, answer_json
+from lambent.config import Config, ConfigError, read
+from lambent.engine.interpreters import SUPPORTED, Interpreter, Interpreters, NoInterpreterError, choose
+from lambent.engine.sandbox.probe import probe
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Show what this machine offers: isolation, limits, interpreters. Each wall is put up for real, then taken down.
+
+    \b
+    Examples:
+      lambent doctor
+      lambent doctor --json
+    """
+    try:
+        config = read({}, os.environ)
+    except ConfigError as error:
+        raise CommandError(str(error), status=2) from error
+    report = _examine(config)
+    if as_json:
+        answer_json(report)
+    else:
+        _show(report)
+
+
+def _examine(config: Config) -> dict[str, Any]:
+    walls, findings = probe()
+    found = asyncio.run(Interpreters(config.python_paths, environ=dict(os.environ), home=Path.home()).found())
+    return {
+        "version": __version__,
+        "machine": f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores",
+        "user": "root" if os.getuid() == 0 else f"uid {os.getuid()}, unprivileged",
+        "isolation": walls.level,
+        "own_uids": walls.root,
+        "cgroups": walls.cgroups,
+        "findings": [asdict(finding) for finding in findings],
+        "runtimes": [_runtime(f"python{major}.{minor}", found, config) for major, minor in SUPPORTED],
+    }
+
+
+def _runtime(name: str, found: list[Interpreter], config: Config) -> dict[str, Any]:
+    try:
+        choice = choose(name, found, strict=config.runtimes_strict)
+    except NoInterpreterError as error:
+        return {"runtime": name, "interpreter": None, "exact": False, "remedy": str(error)}
+    exact = choice.warning is None
+    remedy = "" if exact else f"Install it, for example with `uv python install {name.removeprefix('python')}`."
+    return {"runtime": name, "interpreter": str(choice.interpreter.path), "exact": exact, "remedy": remedy}
+
+
+def _show(report: dict[str, Any]) -> None:
+    answer(f"Lambent {report['version']} on {report['machine']}, {report['user']}")
+    answer(f"isolation: {report['isolation']}")
+    for finding in report["findings"]:
+        _line("yes" if finding["ok"] else "NO ", finding["name"], finding["detail"], finding["remedy"])
+    answer("runtimes:")
+    for runtime in report["runtimes"]:
+        where = runtime["interpreter"] or "none"
+        if runtime["exact"]:
+            _line("yes", runtime["runtime"], where, "")
+        else:
+            _line("NO ", runtime["runtime"], f"runs on the nearest, {where}", runtime["remedy"])
+
+
+def _line(mark: str, name: str, detail: str, remedy: str) -> None:
+    answer(f"  {mark}  {name:<20} {detail}")
+    if remedy:
+        answer(f"       {'':<20} {remedy}")

@@ -4,6 +4,7 @@ uvicorn's own `Server` is not used: it owns signals and one set of sockets, and 
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -47,6 +48,8 @@ class _Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._stop_head_timer()
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD:
+            raise ValueError("the head is too large")  # the parser gives up, and the client gets a 400
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
@@ -114,9 +117,10 @@ class Gateway:
         def close() -> None:
             if started:
                 started[0].cancel()
+                started[0].add_done_callback(lambda _done: sock.close())
             elif sock.fileno() >= 0:
                 self._loop.remove_reader(sock.fileno())
-            sock.close()
+                sock.close()
 
         self._loop.add_reader(sock.fileno(), first_connection)
         return close
@@ -134,11 +138,12 @@ class Gateway:
             task.cancel()
 
     async def _serve(self, sock: socket.socket) -> None:
-        server = await self._loop.create_server(lambda: self._connection(self._inside), sock=sock)
-        try:
-            await self._loop.create_future()
-        finally:
-            server.close()
+        with contextlib.suppress(OSError):  # its environment ended while it was asked for
+            server = await self._loop.create_server(lambda: self._connection(self._inside), sock=sock)
+            try:
+                await self._loop.create_future()
+            finally:
+                server.close()
 
     def _connection(self, config: UvicornConfig) -> asyncio.Protocol:
         return _Connection(config=config, server_state=self._state, app_state={}, _loop=self._loop)

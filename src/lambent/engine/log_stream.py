@@ -139,8 +139,7 @@ class LogPipe:
             self._hand_on(self._parser.flush(self._now_ms()))
 
     def close(self) -> None:
-        if self._fd < 0:
-            return
+        """Reads what is left and closes the pipe. Twice is once."""
         self.drain(flush=True)
         self._stop()
 
@@ -174,6 +173,8 @@ class LogPipe:
             self._write(events)
 
     def _stop(self) -> None:
+        if self._fd < 0:
+            return
         self._loop.remove_reader(self._fd)
         if self._resume:
             self._resume.cancel()

@@ -180,39 +180,61 @@ def serve(handler_name: str, platform: Platform, *, log_fd: int) -> NoReturn:
     """Loads the handler, then runs invocations without end."""
     logs = runtime_logs.Logs(log_fd)
     encoder = runtime_json.Encoder(os.environ.get("AWS_EXECUTION_ENV"))
-    handler = _load_or_report(handler_name, platform, logs, encoder)
+    handler = _load_or_report(handler_name, Reply(platform, logs, encoder))
     platform.ready()
     while True:
         header, payload = platform.next()
         logs.current.request_id = header["request_id"]
         logs.current.tenant_id = header.get("tenant_id")
         _set_trace(header.get("trace"))
-        try:
-            context = _context(header)
-            answer = _encoded(handler(_event(payload), context), encoder)
-        except Fault as fault:
-            report = _report(fault.text, fault.kind, fault.trace, header["request_id"])
-        except Exception as error:
-            report = _report(str(error), type(error).__name__, _user_trace(error.__traceback__), header["request_id"])
-        else:
-            platform.response(answer)
-            continue
-        logs.error(report, encoder.encode)
-        platform.error(encoder.encode(report).encode())
+        _run(handler, header, payload, Reply(platform, logs, encoder))
 
 
-def _load_or_report(handler_name: str, platform: Platform, logs: Any, encoder: Any) -> Handler:
+class Reply:
+    """How the result of an invocation leaves."""
+
+    def __init__(self, platform: Platform, logs: Any, encoder: Any) -> None:
+        self.platform = platform
+        self.logs = logs
+        self.encoder = encoder
+
+    def report(self, text: str, kind: str, trace: "list[str] | None", request_id: str) -> bytes:
+        """Logs an error and gives its document."""
+        document = {"errorMessage": text or "", "errorType": kind or "", "requestId": request_id}
+        report = {**document, "stackTrace": trace or []}
+        self.logs.error(report, self.encoder.encode)
+        encoded: str = self.encoder.encode(report)
+        return encoded.encode()
+
+
+def _run(handler: Handler, header: "dict[str, Any]", payload: bytes, reply: Reply) -> None:
+    """One invocation. What the handler returned lives until the answer is out, as in the managed runtime."""
+    request_id = header["request_id"]
+    try:
+        context = _context(header)
+        answer = handler(_event(payload), context)
+        encoded = _encoded(answer, reply.encoder)
+    except Fault as fault:
+        document = reply.report(fault.text, fault.kind, fault.trace, request_id)
+    except Exception as error:
+        document = reply.report(str(error), type(error).__name__, _user_trace(error.__traceback__), request_id)
+    else:
+        reply.platform.response(encoded)
+        return
+    reply.platform.error(document)
+
+
+def _load_or_report(handler_name: str, reply: Reply) -> Handler:
     try:
         if os.environ.get("AWS_EXECUTION_ENV") in _PREVIEWS and not os.environ.get("LAMBDA_DISABLE_PREVIEW_WARN"):
             logging.warning(_PREVIEW_WARNING)
         return load(handler_name)
     except Fault as fault:
-        report = _report(fault.text, fault.kind, fault.trace, "")
+        report = (fault.text, fault.kind, fault.trace)
     except Exception as error:
-        report = _report(str(error), type(error).__name__, _user_trace(error.__traceback__), "")
+        report = (str(error), type(error).__name__, _user_trace(error.__traceback__))
     logging.warning(_UNHANDLED_WARNING)
-    logs.error(report, encoder.encode)
-    platform.init_error(encoder.encode(report).encode())
+    reply.platform.init_error(reply.report(*report, ""))
     sys.exit(1)
 
 
@@ -285,10 +307,6 @@ def _user_trace(trace: "TracebackType | None") -> "list[str]":
     frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in traceback.extract_tb(trace)]
     own = next((index for index, frame in enumerate(frames) if "/bootstrap.py" not in frame[0]), 0)
     return traceback.format_list(frames[own:])  # type: ignore[arg-type]
-
-
-def _report(text: str, kind: str, trace: "list[str] | None", request_id: str) -> "dict[str, Any]":
-    return {"errorMessage": text or "", "errorType": kind or "", "requestId": request_id, "stackTrace": trace or []}
 
 
 def _set_trace(header: "str | None") -> None:

@@ -45,7 +45,11 @@ class Encoder:
         except RecursionError:
             raise
         except (TypeError, ValueError):
+            pass
+        try:
             return self._slow(value)
+        except RecursionError:
+            raise RecursionError("maximum recursion depth exceeded while encoding a JSON object") from None
 
     def _slow(self, value: Any) -> str:
         text: Callable[[str], str] = encode_basestring_ascii if self._ascii else encode_basestring

@@ -190,4 +190,4 @@ def open_streams() -> None:
     stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     for name, stream in (("stdin", sys.stdin), ("stdout", stdout), ("stderr", stderr)):
         setattr(sys, f"__{name}__", stream)
-    sys.stdout, sys.stderr = Unbuffered(stdout), Unbuffered(stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = Unbuffered(stdout), Unbuffered(stderr)

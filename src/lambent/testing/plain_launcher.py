@@ -1,0 +1,115 @@
+"""A launcher without walls: each environment is a subprocess that loads the guest's bootstrap.
+
+For tests of the engine, which want real processes, pipes and sockets but not the privileges of real sandboxes.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lambent
+
+BOOTSTRAP = Path(lambent.__file__).parent / "guest/python/bootstrap.py"
+_START = """
+import importlib.util, socket, sys
+spec = importlib.util.spec_from_file_location("bootstrap", sys.argv[1])
+bootstrap = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bootstrap)
+bootstrap.main(socket.socket(fileno=int(sys.argv[2])))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainExit:
+    """How the process ended."""
+
+    status: int
+    out_of_memory: bool = False
+
+
+class PlainSandbox:
+    """A process group of its own, stopped and continued by signals."""
+
+    def __init__(self, interpreter: Path, order: Any) -> None:
+        self.id: str = order.environment_id
+        self.control, theirs = socket.socketpair()
+        self.output, their_output = os.pipe()
+        self.runtime_api = socket.create_server(("127.0.0.1", 0)) if order.with_runtime_api else None
+        self.is_throttled = False
+        self._loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[PlainExit] = self._loop.create_future()
+        self._process = subprocess.Popen(
+            [interpreter, "-I", "-S", "-c", _START, BOOTSTRAP, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=their_output,
+            stderr=their_output,
+            cwd=order.code_dir,
+            env={},
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        theirs.close()
+        os.close(their_output)
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pidfd, self._on_exit)
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def throttle_cpu(self) -> None:
+        self.is_throttled = True
+
+    def max_memory_bytes(self) -> int:
+        return 40 * 1_048_576
+
+    async def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        await asyncio.shield(self.exited)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def _on_exit(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._signal(signal.SIGKILL)  # what the function left behind
+        status = self._process.wait()
+        if not self.exited.done():
+            self.exited.set_result(PlainExit(status))
+
+
+@dataclass
+class PlainLauncher:
+    """Starts a subprocess for each claim."""
+
+    interpreter: Path
+    sandboxes: list[PlainSandbox] = field(default_factory=list)
+
+    async def claim(self, order: Any) -> PlainSandbox:
+        sandbox = PlainSandbox(self.interpreter, order)
+        self.sandboxes.append(sandbox)
+        return sandbox
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, interpreter: Path) -> AsyncIterator["PlainLauncher"]:
+        """A launcher whose processes end with it."""
+        launcher = cls(interpreter)
+        try:
+            yield launcher
+        finally:
+            for sandbox in launcher.sandboxes:
+                await sandbox.kill()

@@ -112,9 +112,11 @@ class Cgroups:
     def __init__(self, version: int, parents: dict[str, str]) -> None:
         self.version = version
         self.parents = parents
+        self._made = 0
 
-    def create(self, slot: int) -> Cgroup:
-        return Cgroup(self.version, {name: f"{parent}/{slot}" for name, parent in self.parents.items()})
+    def create(self) -> Cgroup:
+        self._made += 1
+        return Cgroup(self.version, {name: f"{parent}/{self._made}" for name, parent in self.parents.items()})
 
     def close(self) -> None:
         """Remove the launcher's folders; every environment is gone."""
@@ -254,8 +256,11 @@ def _read(path: str) -> str:
 
 def _write(path: str, text: str) -> None:
     try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(text)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)  # the kernel's files are there already
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
     except OSError as error:
         raise OSError(error.errno, f"writing {text!r} to {path}: {error.strerror}") from error
 

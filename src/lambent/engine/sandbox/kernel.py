@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import sys
 
 # PyDLL keeps the interpreter's lock: the launcher has one thread, and a clone in the middle of a released lock
 # would leave the copy without anyone to take it again.
@@ -72,7 +73,8 @@ def _thread_id_address() -> int:
     """Where glibc keeps this thread's id, or 0 when that is not certain.
 
     fork() refreshes it in the child; a raw clone must have the kernel do so, or the child's recursive mutexes and
-    raise() go by the launcher's id. The main thread's id is its pid; it is looked for in the thread's own record.
+    raise() go by the launcher's id. The main thread's id is its pid; it is looked for in the thread's own record. In
+    a process with several threads this may be another thread's: nobody may clone there, and nobody does.
     """
     pthread_self = _libc.pthread_self
     pthread_self.restype = ctypes.c_void_p
@@ -82,13 +84,16 @@ def _thread_id_address() -> int:
     return start + 4 * places[0] if len(places) == 1 else 0
 
 
+_THREAD_ID_ADDRESS = _thread_id_address() if sys.platform == "linux" else 0
+
+
 def clone(flags: int) -> int:
     """Fork with the given CLONE_NEW* flags in one call: 0 in the child, else the child's pid.
 
     One call instead of unshare and a second fork halves the cost of an environment. Python's own bookkeeping at a
     fork (locks, signals, reseeding of `random`) is done here, as os.fork does it.
     """
-    address = _thread_id_address()
+    address = _THREAD_ID_ADDRESS
     flags |= _SIGCHLD | ((_CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID) if address else 0)
     tail = (0, address) if AARCH64 else (address, 0)  # thread-local storage comes before the id on aarch64
     ctypes.pythonapi.PyOS_BeforeFork()

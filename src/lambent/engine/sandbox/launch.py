@@ -41,7 +41,7 @@ class LaunchSettings:
     `runtime` is what functions find at /var/runtime: {name: file or folder of the platform}. `gateway_port` is where
     environments reach the platform on their own 127.0.0.1; 0 means not at all. `uid_base` is the first of the host
     uids of this launcher's environments (one each, from a range of its own), used only as root. `scratch` is a folder
-    of the node's own.
+    of the node's own. `parked` environments wait complete, and for `ahead` more the slow parts are made.
     """
 
     bootstrap: Path
@@ -49,7 +49,7 @@ class LaunchSettings:
     gateway_port: int = 0
     uid_base: int = 200_000
     parked: int = 12
-    networks_ahead: int = 64
+    ahead: int = 64
     runtime: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -365,7 +365,7 @@ def _opening_message(walls: Walls, settings: LaunchSettings, mountpoint: Path, p
         "gateway_port": settings.gateway_port,
         "uid_base": settings.uid_base,
         "parked": settings.parked,
-        "networks_ahead": settings.networks_ahead,
+        "ahead": settings.ahead,
         "runtime": {name: str(path) for name, path in settings.runtime.items()},
     }
 

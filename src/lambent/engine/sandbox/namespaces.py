@@ -12,7 +12,6 @@ import gc
 import os
 import resource
 import signal
-import sys
 
 from lambent.engine.sandbox import kernel, rootfs
 
@@ -28,22 +27,18 @@ Ends = tuple[int, int, int]  # an environment's own side: output, control, sync
 
 def map_user(pid: int, host_uid: int, host_gid: int) -> None:
     """Let the environment's user be `host_uid` outside, and nobody else exist inside."""
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{rootfs.USER_ID} {host_uid} 1"),
-        ("gid_map", f"{rootfs.USER_ID} {host_gid} 1"),
-    ):
-        with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
-            file.write(text)
+    _write(f"/proc/{pid}/setgroups", b"deny")
+    _write(f"/proc/{pid}/uid_map", b"%d %d 1" % (rootfs.USER_ID, host_uid))
+    _write(f"/proc/{pid}/gid_map", b"%d %d 1" % (rootfs.USER_ID, host_gid))
 
 
 def become_root_of_own_namespace() -> None:
     """As a plain user: enter a user namespace in which we are 0, and a mount namespace that belongs to it."""
     uid, gid = os.getuid(), os.getgid()
     kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
+    _write("/proc/self/setgroups", b"deny")
+    _write("/proc/self/uid_map", b"0 %d 1" % uid)
+    _write("/proc/self/gid_map", b"0 %d 1" % gid)
 
 
 def put_up_walls(root: rootfs.RootFS, seccomp_filter: bytes) -> None:
@@ -95,11 +90,16 @@ def take_descriptors(ends: Ends) -> None:
 
 
 def forget_the_launcher() -> None:
-    """Leave the launcher's signal handling and modules behind; the collector works again."""
+    """Leave the launcher's session and signal handling behind; the collector works again."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.environ.clear()
     os.setsid()
-    for name in [name for name in sys.modules if name == "lambent" or name.startswith("lambent.")]:
-        del sys.modules[name]
     gc.enable()
+
+
+def _write(path: str, text: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, text)
+    finally:
+        os.close(fd)

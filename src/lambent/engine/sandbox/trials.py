@@ -175,7 +175,7 @@ def _try_cgroups() -> tuple[str | None, Finding]:
         if groups is None:
             raise OSError("no group could be made, in version 2 or 1, with memory, cpu and pids")
         try:
-            group = groups.create(0)
+            group = groups.create()
             try:
                 group.limit_memory(128)
                 _kill_a_member(group)

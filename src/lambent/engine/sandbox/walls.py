@@ -117,7 +117,7 @@ class NamespaceWalls:
         self._serve = serve
         self._gateway_port: int = settings["gateway_port"]
         self._uid_base: int | None = settings["uid_base"] if settings["root"] else None
-        self._networks_ahead: int = settings["networks_ahead"]
+        self._ahead: int = settings["ahead"]
         self._become_private()
         self._cgroups = cgroups.open_cgroups(settings["name"]) if settings["cgroups"] else None
         if settings["cgroups"] and self._cgroups is None:
@@ -125,6 +125,7 @@ class NamespaceWalls:
         self._seccomp = seccomp.program(aarch64=kernel.AARCH64)
         self._root = rootfs.RootFS(settings["mountpoint"], _interpreter_prefixes(), settings["runtime"])
         self._networks: list[networks.Network] = []
+        self._spare_cgroups: list[cgroups.Cgroup] = []
 
     def start(self, slot: int) -> Environment:
         """A new environment, at work on its walls; its `sync` will say READY or what went wrong."""
@@ -134,7 +135,7 @@ class NamespaceWalls:
             listener = networks.listen("127.0.0.1", self._gateway_port)
             environment.node_ends["listener"] = listener.detach()
         if self._cgroups:
-            environment.cgroup = self._cgroups.create(slot)
+            environment.cgroup = self._spare_cgroups.pop() if self._spare_cgroups else self._cgroups.create()
         ends = _connect(environment)
         self._root.enter()
         try:
@@ -202,14 +203,21 @@ class NamespaceWalls:
         return True
 
     def needs_preparing(self) -> bool:
-        return len(self._networks) < self._networks_ahead
+        return len(self._networks) < self._ahead or (
+            self._cgroups is not None and len(self._spare_cgroups) < self._ahead
+        )
 
     def prepare_one(self) -> None:
-        """Make one network ahead."""
-        self._networks.append(networks.Network())
+        """Make one network or cgroup ahead: half of what an environment costs."""
+        if len(self._networks) < self._ahead:
+            self._networks.append(networks.Network())
+        elif self._cgroups:
+            self._spare_cgroups.append(self._cgroups.create())
 
     def close(self) -> None:
         """Every environment is gone."""
+        for cgroup in self._spare_cgroups:
+            cgroup.remove()
         if self._cgroups:
             self._cgroups.close()
 

@@ -77,6 +77,7 @@ class Launcher:
         self._poll.register(self._wakeup, _READ_EVENTS)
         if sys.platform == "linux":
             kernel.rename_process(_COMMAND_LINE)
+        _leave_no_trace()
         gc.collect()
         gc.disable()
         gc.freeze()
@@ -240,6 +241,13 @@ def _load_bootstrap(path: str) -> Callable[[socket.socket], None]:
         sys.path.remove(folder)
     serve: Callable[[socket.socket], None] = module.main
     return serve
+
+
+def _leave_no_trace() -> None:
+    """Do once what every copy would do: functions see no modules of ours, and no environment variables."""
+    os.environ.clear()
+    for name in [name for name in sys.modules if name == "lambent" or name.startswith("lambent.")]:
+        del sys.modules[name]
 
 
 def _wake_on_child_death() -> int:

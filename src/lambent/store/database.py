@@ -2,8 +2,8 @@
 
 `await database.write(change)` runs `change(connection)`, plain synchronous code, in the writer's thread, together with
 every other change that waits, in one transaction, and returns its value after the commit. If one of them raises, the
-transaction is rolled back and each runs alone. So a change may run more than once: it reads and writes rows and does
-nothing else. The same holds for `read`, on a connection that cannot write.
+transaction is rolled back and they run again, apart from each other. So a change may run more than once: it reads and
+writes rows and does nothing else. The same holds for `read`, on a connection that cannot write.
 
 How rows.py writes its statements: as module-level objects with `bindparam`, so that SQLAlchemy finds their compiled
 form in its cache and a call costs only the execution:
@@ -33,6 +33,14 @@ _BATCH: Final = 512
 _READERS: Final = 4
 _BUSY_TIMEOUT_MS: Final = 10_000
 
+# Far more than a node takes requests at once: a healthy disk works this off in about a second, and who meets the bound
+# on a sick one is told so (a 500, which AWS's clients try again) instead of waiting in memory without end.
+_MOST_WAITING: Final = 20_000
+
+
+class DatabaseBusyError(Exception):
+    """More wait for the database than it could serve in time; nothing was done."""
+
 
 @dataclass(slots=True, eq=False)
 class _Change:
@@ -56,6 +64,7 @@ class Database:
     _read_threads: ThreadPoolExecutor
     _waiting: "deque[_Change]" = field(default_factory=deque)
     _writing: "asyncio.Future[None] | None" = None
+    _reading: int = 0
     _closed: bool = False
 
     @classmethod
@@ -66,10 +75,9 @@ class Database:
         `durable` syncs the disk at each commit; without it a power cut may take the last commits, a kill never.
         Leaving the block waits for the changes that were handed in, and closes.
         """
-        writer = writing_engine(path, durable=durable)
         database = cls(
             path=path,
-            _writer=writer,
+            _writer=writing_engine(path, durable=durable),
             _readers=_reading_engine(path),
             _write_thread=ThreadPoolExecutor(1, thread_name_prefix=f"{path.stem}-writer"),
             _read_threads=ThreadPoolExecutor(_READERS, thread_name_prefix=f"{path.stem}-reader"),
@@ -88,9 +96,15 @@ class Database:
         committed all the same, and `committed` runs.
 
         Raises whatever the change raises, and the database's own error if the commit fails; then nothing is kept.
+        Whatever `committed` raises comes to this caller too, though the change is kept.
+
+        Raises:
+            DatabaseBusyError: too many changes wait already.
         """
         if self._closed:
             raise RuntimeError(f"{self.path.name} is closed")
+        if len(self._waiting) >= _MOST_WAITING:
+            raise DatabaseBusyError(f"{len(self._waiting)} changes wait for {self.path.name}")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Change(change, done, cast("Callable[[Any], None] | None", committed)))
         if self._writing is None:
@@ -98,13 +112,22 @@ class Database:
         return await done
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """What the query returns, from the last commit."""
+        """What the query returns, from one moment: that of the last commit, or a later one.
 
-        def run() -> T:
-            with self._readers.connect() as connection:
-                return query(connection)
+        A caller that is cancelled stops waiting; the query runs to its end.
 
-        return await asyncio.get_running_loop().run_in_executor(self._read_threads, run)
+        Raises:
+            DatabaseBusyError: too many queries wait already.
+        """
+        if self._reading >= _MOST_WAITING:
+            raise DatabaseBusyError(f"{self._reading} queries wait for {self.path.name}")
+        future = asyncio.get_running_loop().run_in_executor(self._read_threads, _query, self._readers, query)
+        self._reading += 1
+        future.add_done_callback(self._has_read)
+        return await future
+
+    def _has_read(self, _future: "asyncio.Future[Any]") -> None:
+        self._reading -= 1
 
     def _start_batch(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
@@ -114,11 +137,13 @@ class Database:
 
     def _deliver(self, batch: list[_Change], future: "asyncio.Future[None]") -> None:
         """Tell the batch's callers how it went, then go on with those who came meanwhile."""
-        failure = future.exception()
+        future.result()  # _run raises nothing
         for change in batch:
-            change.error = change.error or failure
             if change.error is None and change.committed is not None:
-                change.committed(change.value)
+                try:
+                    change.committed(change.value)
+                except BaseException as error:  # its caller hears of it; the others go on
+                    change.error = error
         for change in batch:
             if change.done.done():
                 continue  # its caller was cancelled
@@ -132,40 +157,91 @@ class Database:
 
     async def _close(self) -> None:
         self._closed = True
-        while self._writing is not None:
-            await asyncio.wait([self._writing])
-            await asyncio.sleep(0)  # its callback runs before ours, or right after
-        await asyncio.get_running_loop().run_in_executor(self._write_thread, self._writer.dispose)
-        self._write_thread.shutdown()
-        self._read_threads.shutdown()
-        self._readers.dispose()
+        try:
+            while self._writing is not None:
+                await asyncio.wait([self._writing])  # its callback, which takes the next batch, is older than ours
+        finally:  # should we be cancelled, at most a transaction is still running: wait for it
+            self._write_thread.shutdown()
+            self._read_threads.shutdown()
+            self._writer.dispose()
+            self._readers.dispose()
+
+
+# In the writer's and the readers' threads
 
 
 def _run(engine: Engine, batch: list[_Change]) -> None:
-    """The writer's thread: all in one transaction, or, if one of them raises, each in its own."""
-    if len(batch) > 1:
-        try:
-            with engine.begin() as transaction:
-                for change in batch:
-                    change.value = change.run(transaction)
-        except Exception:
-            pass
-        else:
-            return
+    """Every change has its value or its error afterwards.
+
+    The cheapest way first. All share a transaction. If that fails, they share one with a savepoint around each, which
+    costs four times as much, but still a single fsync. If even that one cannot be committed, each has its own.
+    """
+    if len(batch) > 1 and (_run_together(engine, batch) or _run_with_savepoints(engine, batch)):
+        return
     for change in batch:
-        change.value = None
+        change.value, change.error = None, None
         try:
             with engine.begin() as transaction:
                 change.value = change.run(transaction)
         except BaseException as error:
-            change.error = error
+            change.error = _presentable(error)
+
+
+def _run_together(engine: Engine, batch: list[_Change]) -> bool:
+    """Whether all was committed; else nothing is."""
+    try:
+        with engine.begin() as transaction:
+            for change in batch:
+                change.value = change.run(transaction)
+    except BaseException:  # whose error this is, and whether it stays one, shows when they are apart
+        return False
+    return True
+
+
+def _run_with_savepoints(engine: Engine, batch: list[_Change]) -> bool:
+    """Whether those that did not raise were committed; else nothing is."""
+    try:
+        with engine.begin() as transaction:
+            for change in batch:
+                _run_in_savepoint(transaction, change)
+    except BaseException:  # the commit failed, or SQLite gave up the whole transaction (a full disk)
+        return False
+    return True
+
+
+def _run_in_savepoint(transaction: Connection, change: _Change) -> None:
+    change.value, change.error = None, None
+    savepoint = transaction.begin_nested()
+    try:
+        change.value = change.run(transaction)
+    except BaseException as error:
+        change.error = _presentable(error)
+        savepoint.rollback()
+    else:
+        savepoint.commit()
+
+
+def _query(engine: Engine, query: Callable[[Connection], T]) -> T:
+    try:
+        with engine.connect() as connection:
+            return query(connection)
+    except StopIteration as error:
+        raise _presentable(error) from error
+
+
+def _presentable(error: BaseException) -> BaseException:
+    """The error, or what stands for it: a future does not take StopIteration, which `next` raises."""
+    if not isinstance(error, StopIteration):
+        return error
+    stand_in = RuntimeError("a change or query raised StopIteration")
+    stand_in.__cause__ = error
+    return stand_in
 
 
 def writing_engine(path: Path, *, durable: bool) -> Engine:
-    """The writer's: one connection, transactions that take the write lock at their first statement."""
-    engine = create_engine(
-        f"sqlite:///{path}", poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False}
-    )
+    """Connections whose transactions take the write lock at their beginning. Makes the file, for its owner alone."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # the log and its index inherit the mode
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
@@ -174,6 +250,7 @@ def writing_engine(path: Path, *, durable: bool) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -183,13 +260,7 @@ def writing_engine(path: Path, *, durable: bool) -> Engine:
 
 
 def _reading_engine(path: Path) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}",
-        poolclass=QueuePool,
-        pool_size=_READERS,
-        max_overflow=0,
-        connect_args={"check_same_thread": False},
-    )
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:

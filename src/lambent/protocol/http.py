@@ -1,0 +1,28 @@
+"""An HTTP request and its response, as the protocol layer sees them: no sockets, no streams."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request that has arrived whole.
+
+    `path` and `query` are raw, still percent-encoded, the query without its question mark. Header names are in
+    lower case; what was repeated is joined by a comma.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """An answer to write: the caller adds Content-Length."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes

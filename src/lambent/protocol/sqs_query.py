@@ -1,0 +1,72 @@
+"""The names that SQS's query protocol uses, which its model has lost since it became a JSON service.
+
+Source: the service model of API version 2012-11-05 as it was until botocore 1.31 (2023), and the examples of the SQS
+API Reference, "Query API".
+"""
+
+from functools import cache
+from typing import Final
+
+import msgspec
+
+from lambent.protocol.models import Reference, ServiceModel, Shape
+
+# What each list's items, or each map's entries, are called. Lists are flattened already.
+_NAMES: Final = {
+    "AWSAccountIdList": "AWSAccountId",
+    "ActionNameList": "ActionName",
+    "AttributeNameList": "AttributeName",
+    "BatchResultErrorEntryList": "BatchResultErrorEntry",
+    "BinaryList": "BinaryListValue",
+    "ChangeMessageVisibilityBatchRequestEntryList": "ChangeMessageVisibilityBatchRequestEntry",
+    "ChangeMessageVisibilityBatchResultEntryList": "ChangeMessageVisibilityBatchResultEntry",
+    "DeleteMessageBatchRequestEntryList": "DeleteMessageBatchRequestEntry",
+    "DeleteMessageBatchResultEntryList": "DeleteMessageBatchResultEntry",
+    "ListMessageMoveTasksResultEntryList": "ListMessageMoveTasksResultEntry",
+    "MessageAttributeNameList": "MessageAttributeName",
+    "MessageList": "Message",
+    "MessageSystemAttributeList": "MessageSystemAttributeName",
+    "QueueUrlList": "QueueUrl",
+    "SendMessageBatchRequestEntryList": "SendMessageBatchRequestEntry",
+    "SendMessageBatchResultEntryList": "SendMessageBatchResultEntry",
+    "StringList": "StringListValue",
+    "TagKeyList": "TagKey",
+}
+_ENTRIES: Final = {
+    "MessageBodyAttributeMap": ("MessageAttribute", "Name", "Value"),
+    "MessageBodySystemAttributeMap": ("MessageSystemAttribute", "Name", "Value"),
+    "MessageSystemAttributeMap": ("Attribute", "Name", "Value"),
+    "QueueAttributeMap": ("Attribute", "Name", "Value"),
+    "TagMap": ("Tag", "Key", "Value"),
+}
+
+
+def with_query_names(model: ServiceModel) -> ServiceModel:
+    """The model to speak the query protocol by: the same one, except for SQS."""
+    return _sqs(model) if model.name == "sqs" else model
+
+
+@cache
+def _sqs(model: ServiceModel) -> ServiceModel:
+    return model.with_shapes({name: _renamed(model.shape(name)) for name in model.shape_names()})
+
+
+def _renamed(shape: Shape) -> Shape:
+    if shape.type == "list" and shape.member and shape.name in _NAMES:
+        return _replaced(shape, flattened=True, member=_called(shape.member, _NAMES[shape.name]))
+    if shape.type == "map" and shape.key and shape.value and shape.name in _ENTRIES:
+        _, key, value = _ENTRIES[shape.name]
+        return _replaced(shape, flattened=True, key=_called(shape.key, key), value=_called(shape.value, value))
+    members = {
+        name: _called(reference, _ENTRIES[reference.shape][0]) if reference.shape in _ENTRIES else reference
+        for name, reference in shape.members.items()
+    }
+    return _replaced(shape, members=members)
+
+
+def _called(reference: Reference, name: str) -> Reference:
+    return msgspec.structs.replace(reference, location_name=name)
+
+
+def _replaced(shape: Shape, **changes: object) -> Shape:
+    return msgspec.structs.replace(shape, **changes)

@@ -31,7 +31,7 @@ from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.invoke import Engine, Settings
 from lambent.engine.launchers import Launchers
 from lambent.engine.sandbox.launch import Launcher, LauncherFailed, LaunchSettings
-from lambent.engine.sandbox.probe import PROCESS, Walls, probe
+from lambent.engine.sandbox.probe import PROCESS, Finding, Walls, probe
 from lambent.engine.sandbox.runtime_packages import runtime_contents
 from lambent.engine.sandbox.sweep import sweep
 from lambent.engine.variables import Place
@@ -49,6 +49,7 @@ from lambent.services.logs.service import Logs
 from lambent.services.sts.service import Sts
 from lambent.store.database import Database
 from lambent.store.folder import DataFolder, FolderInUseError
+from lambent.store.migrate import NewerSchemaError, prepare, revision_folders
 from lambent.store.schema import BULK, MAIN
 
 _SERVICES: Final[dict[str, Any]] = {"iam": Iam, "lambda": Lambda, "logs": Logs, "sts": Sts}
@@ -56,6 +57,8 @@ _SERVICES: Final[dict[str, Any]] = {"iam": Iam, "lambda": Lambda, "logs": Logs, 
 _GUEST: Final = Path(__file__).parent / "guest" / "python"
 _CREDENTIALS_S: Final = 43_200  # twice as long as an environment lives
 _UIDS_PER_LAUNCHER: Final = 10_000  # ten times the environments that an account may have by default
+
+Probe = Callable[[], tuple[Walls, list[Finding]]]
 
 
 class StartRefused(Exception):
@@ -111,8 +114,10 @@ class Node:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: Config) -> "AsyncIterator[Node]":
+    async def open(cls, config: Config, probe: Probe = probe) -> "AsyncIterator[Node]":
         """A node that serves; leaving the block lets running invocations end, within limits, and takes all down.
+
+        `probe` finds the walls that this machine allows.
 
         Raises:
             StartRefused: the address or the folder is in use, or what was asked for is not safe or not possible here.
@@ -121,7 +126,7 @@ class Node:
         _raise_descriptor_limit()
         with ExitStack() as stack:
             sock = stack.enter_context(_bound(config))
-            walls, notices = await _walls(config)
+            walls, notices = await _walls(config, probe)
             folder = stack.enter_context(_folder(config))
             log = Log(config.log_level)
             node = cls(
@@ -221,6 +226,7 @@ class Node:
         durable = not self.config.ephemeral
         tables: dict[str, Mapping[str, Handler]] = {}
         dispatch = Dispatch(operations=tables, validate=validate)
+        await asyncio.to_thread(_prepare, folder)
         async with AsyncExitStack() as stack:
             main = await stack.enter_async_context(Database.open(folder.main_db, metadata=MAIN, durable=durable))
             bulk = await stack.enter_async_context(Database.open(folder.bulk_db, metadata=BULK, durable=False))
@@ -235,19 +241,20 @@ class Node:
                 log=self.log,
                 invoke=engine.invoke,
                 resolve=lambda arn, qualifier: functions.resolve(arn, qualifier),
+                stop_grace_s=self.config.stop_grace_s,
             )
-            functions = await stack.enter_async_context(
-                Lambda.open(
-                    database=main,
-                    folder=folder.path / "functions",
-                    engine=engine,
-                    event_queue=events,
-                    find_interpreter=self.interpreters.resolve,
-                    clock=self.clock,
-                    config=self.config,
-                    secret=folder.secret,
-                )
+            functions = Lambda(
+                database=main,
+                folder=folder.path / "functions",
+                engine=engine,
+                event_queue=events,
+                find_interpreter=self.interpreters.resolve,
+                clock=self.clock,
+                config=self.config,
+                secret=folder.secret,
+                log=self.log,
             )
+            await functions.load()
             tables |= {
                 "iam": iam.operations(),
                 "lambda": functions.operations(),
@@ -354,11 +361,13 @@ class Node:
         return HttpResponse(status, headers, body)
 
 
-def serve(config: Config, *, announce: Callable[[str], None], control_fd: int | None = None) -> None:
+def serve(
+    config: Config, *, announce: Callable[[str], None], control_fd: int | None = None, probe: Probe = probe
+) -> None:
     """Run a node until SIGINT, SIGTERM or the end of `control_fd`; a second signal does not wait for anything.
 
     `announce` is given one line when the node serves. `control_fd` is a socket: the same facts are written to it as a
-    line of JSON, and its end of file stops the node.
+    line of JSON, and its end of file stops the node. `probe` is `Node.open`'s.
 
     Raises:
         StartRefused: as `Node.open`.
@@ -367,12 +376,12 @@ def serve(config: Config, *, announce: Callable[[str], None], control_fd: int | 
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, suppress(asyncio.CancelledError):
-            runner.run(_serve(config, announce, control_fd))
+            runner.run(_serve(config, announce, control_fd, probe))
     except* StartRefused as group:
         raise _first(group) from None
 
 
-async def _serve(config: Config, announce: Callable[[str], None], control_fd: int | None) -> None:
+async def _serve(config: Config, announce: Callable[[str], None], control_fd: int | None, probe: Probe) -> None:
     loop, main, stop = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
     assert main is not None
 
@@ -383,7 +392,7 @@ async def _serve(config: Config, announce: Callable[[str], None], control_fd: in
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
-    async with Node.open(config) as node:
+    async with Node.open(config, probe) as node:
         for notice in node.notices:
             sys.stderr.write(f"warning: {notice}\n")
         announce(_ready_line(node))
@@ -447,7 +456,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-async def _walls(config: Config) -> tuple[Walls, list[str]]:
+async def _walls(config: Config, probe: Probe) -> tuple[Walls, list[str]]:
     """The walls to put up, and what is to be said about them."""
     if config.isolation == "process":
         return PROCESS, []
@@ -503,3 +512,11 @@ def _folder(config: Config) -> Iterator[DataFolder]:
     with ExitStack() as stack:
         stack.push(opening)
         yield folder
+
+
+def _prepare(folder: DataFolder) -> None:
+    try:
+        prepare(folder.main_db, MAIN, revision_folders("main"))
+        prepare(folder.bulk_db, BULK, revision_folders("bulk"))
+    except NewerSchemaError as error:
+        raise StartRefused(str(error)) from error

@@ -7,7 +7,6 @@ import typer
 
 from lambent.cli.client import AsJson
 from lambent.cli.terminal import CommandError, answer, answer_json, columns, note
-from lambent.node import operations_there
 from lambent.protocol.models import operation_names, service_names
 
 
@@ -23,6 +22,9 @@ def coverage(
       lambent coverage lambda
       lambent coverage lambda --json
     """
+    # Here, since it takes longer to import than most commands to run.
+    from lambent.node import operations_there
+
     there = operations_there()
     if service is None:
         _all([_of(name, there) for name in sorted(there)], as_json)

@@ -22,8 +22,9 @@ class CommandError(Exception):
 
 
 def answer(text: str) -> None:
-    """A line of the answer."""
+    """A line of the answer, at once: whoever reads it through a pipe may be waiting."""
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def answer_json(content: Any) -> None:

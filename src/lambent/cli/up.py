@@ -5,11 +5,13 @@ Imports nothing that the running node does not need; the options as typer shows 
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 from lambent.cli.terminal import CommandError, answer
 from lambent.config import ConfigError, read
+from lambent.engine.sandbox.probe import probe
 
 # Option, setting, and whether a value follows. up_options has the same ones with their help; a test compares.
 FLAGS: Final[dict[str, tuple[str, bool]]] = {
@@ -52,9 +54,13 @@ def start(flags: dict[str, Any]) -> None:
         config = read(flags, os.environ, Path(file) if file else None)
     except ConfigError as error:
         raise CommandError(str(error), status=2) from error
-    from lambent import node
+    # The walls are tried in a process of their own, on the other core, while this one imports the node.
+    with ThreadPoolExecutor(1) as beside:
+        probing = beside.submit(probe)
+        from lambent import node
 
-    try:
-        node.serve(config, announce=answer, control_fd=None if control_fd is None else int(control_fd))
-    except node.StartRefused as error:
-        raise CommandError(error.what, error.next_step) from error
+        fd = None if control_fd is None else int(control_fd)
+        try:
+            node.serve(config, announce=answer, control_fd=fd, probe=probing.result)
+        except node.StartRefused as error:
+            raise CommandError(error.what, error.next_step) from error

@@ -1,0 +1,197 @@
+"""The commands as a user types them: answers on stdout, all else on stderr, exit codes 0, 1 and 2."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from lambent import __version__
+
+GREET = """
+import json, sys
+
+def lambda_handler(event, context):
+    print("greeting", event.get("name"))
+    if event.get("fail"):
+        raise ValueError("no such greeting")
+    return {"greeting": "Hello " + event.get("name", "nobody")}
+"""
+
+
+@pytest.fixture
+def run(lambent):
+    """Runs one command against the session's node."""
+
+    def run(*arguments, stdin=None, endpoint=lambent.endpoint):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment["LAMBENT_ENDPOINT"] = endpoint
+        command = [sys.executable, "-m", "lambent", *arguments]
+        return subprocess.run(
+            command, env=environment, input=stdin, capture_output=True, text=True, timeout=110, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def greet(tmp_path, run, lambent):
+    """A deployed folder named greet."""
+    folder = tmp_path / "greet"
+    folder.mkdir()
+    (folder / "app.py").write_text(GREET)
+    done = run("deploy", str(folder), "--memory", "256", "--env", "STAGE=test")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "arn:aws:lambda:us-east-1:000000000000:function:greet\n"
+    yield folder
+    if lambent.client("lambda").list_functions()["Functions"]:
+        lambent.client("lambda").delete_function(FunctionName="greet")
+    lambent.reset()
+
+
+def test_a_folder_is_deployed_and_invoked(run, greet, lambent):
+    done = run("invoke", "greet", "--payload", '{"name": "Ada"}')
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"greeting": "Hello Ada"})
+    assert re.search(r"^cold \d+ ms \(init \d+ ms\), billed \d+ ms, \d+ of 256 MB$", done.stderr, re.MULTILINE)
+    done = run("invoke", "greet", "--payload", "-", stdin='{"name": "Bob"}')
+    assert json.loads(done.stdout) == {"greeting": "Hello Bob"}
+    assert re.search(r"^warm \d+ ms, billed", done.stderr, re.MULTILINE)
+    configuration = lambent.client("lambda").get_function_configuration(FunctionName="greet")
+    assert (configuration["Handler"], configuration["MemorySize"]) == ("app.lambda_handler", 256)
+    assert configuration["Environment"]["Variables"] == {"STAGE": "test"}
+
+
+def test_deploying_again_updates_the_code(run, greet):
+    (greet / "app.py").write_text("def lambda_handler(event, context): return 'changed'")
+    assert run("deploy", str(greet)).returncode == 0
+    assert run("invoke", "greet").stdout == '"changed"\n'
+
+
+def test_an_event_may_be_a_file(run, greet, tmp_path):
+    (tmp_path / "event.json").write_text('{"name": "Cleo"}')
+    done = run("invoke", "greet", "--payload", f"@{tmp_path / 'event.json'}", "--json")
+    answer = json.loads(done.stdout)
+    assert (answer["StatusCode"], answer["Payload"]) == (200, {"greeting": "Hello Cleo"})
+    assert "REPORT RequestId" in answer["LogResult"]
+    assert run("invoke", "greet", "--payload", "@nowhere.json").returncode == 2
+
+
+def test_a_failing_function_is_a_failed_command(run, greet):
+    done = run("invoke", "greet", "--payload", '{"name": "Ada", "fail": true}')
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["errorType"] == "ValueError"
+    assert "error: the function failed with ValueError: no such greeting" in done.stderr
+
+
+def test_an_unknown_function_is_told(run):
+    done = run("invoke", "nobody")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ResourceNotFoundException: Function not found: arn:aws:lambda:")
+
+
+def test_logs_are_shown_and_filtered(run, greet):
+    run("invoke", "greet", "--payload", '{"name": "Ada"}')
+    done = run("logs", "greet")
+    assert done.returncode == 0
+    lines = [line.split(" ", 1)[1] for line in done.stdout.splitlines()]
+    assert [line.split()[0] for line in lines] == ["INIT_START", "START", "greeting", "END", "REPORT"]
+    done = run("logs", "greet", "--filter", "greeting", "--since", "10m", "--json")
+    assert [json.loads(line)["message"].strip() for line in done.stdout.splitlines()] == ["greeting Ada"]
+    assert run("logs", "greet", "--since", "yesterday").returncode == 2
+
+
+def test_logs_are_followed(greet, lambent, run):
+    environment = {**os.environ, "LAMBENT_ENDPOINT": lambent.endpoint}
+    command = [sys.executable, "-u", "-m", "lambent", "logs", "greet", "--follow"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as follower:
+        watchdog = threading.Timer(60, follower.kill)
+        watchdog.start()
+        try:
+            run("invoke", "greet", "--payload", '{"name": "Ada"}')
+            seen = [follower.stdout.readline() for _ in range(5)]
+            run("invoke", "greet", "--payload", '{"name": "Bob"}')
+            seen += [follower.stdout.readline() for _ in range(4)]
+        finally:
+            watchdog.cancel()
+            follower.kill()
+    greetings = [line.split(" ", 1)[1].strip() for line in seen if "greeting" in line]
+    assert greetings == ["greeting Ada", "greeting Bob"]
+
+
+def test_functions_are_listed_and_removed(run, greet):
+    rows = run("ls").stdout.splitlines()
+    assert [row.split()[0] for row in rows] == ["greet"]
+    assert [one["FunctionName"] for one in json.loads(run("ls", "--json").stdout)["Functions"]] == ["greet"]
+    assert run("rm", "greet").returncode == 0
+    assert run("ls").stdout == ""
+
+
+def test_an_event_can_be_queued(run, greet):
+    done = run("invoke", "greet", "--async", "--payload", '{"name": "Queue"}')
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "queued" in done.stderr
+
+
+def test_a_folder_without_a_handler_is_told(run, tmp_path):
+    done = run("deploy", str(tmp_path))
+    assert done.returncode == 1
+    assert "no handler found" in done.stderr
+    assert "--handler" in done.stderr
+    assert run("deploy", str(tmp_path / "nowhere")).returncode == 2
+
+
+def test_aws_words_are_shown_for_what_aws_refuses(run, tmp_path):
+    (tmp_path / "app.py").write_text(GREET)
+    done = run("deploy", str(tmp_path), "--name", "big", "--timeout", "1200")
+    assert done.returncode == 1
+    assert "Value '1200' at 'timeout' failed to satisfy constraint" in done.stderr
+
+
+def test_nothing_listening_is_told_with_the_next_step(run):
+    for command in (["ls"], ["invoke", "x"], ["logs", "x"], ["rm", "x"]):
+        done = run(*command, endpoint="http://127.0.0.1:9")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "error: nothing answers at http://127.0.0.1:9." in done.stderr
+        assert "lambent up" in done.stderr
+
+
+def test_coverage_is_what_the_node_answers(run, lambent):
+    done = run("coverage", "--json")
+    found = {one["service"]: one for one in json.loads(done.stdout)}
+    assert set(found) == {"iam", "lambda", "logs", "sts"}
+    assert {"Invoke", "CreateFunction"} <= set(found["lambda"]["there"])
+    one = json.loads(run("coverage", "sts", "--json").stdout)
+    assert one == found["sts"]
+    assert {"AssumeRole", "GetCallerIdentity"} <= set(one["there"])
+    assert json.loads(run("coverage", "sqs", "--json").stdout)["there"] == []
+    assert run("coverage", "lamda").returncode == 2
+
+
+def test_doctor_says_what_there_is(run, lambent):
+    report = json.loads(run("doctor", "--json").stdout)
+    assert report["isolation"] in ("namespaces", "process")
+    assert {"name", "ok", "detail", "remedy"} == set(report["findings"][0])
+    assert [one["runtime"] for one in report["runtimes"]] == [f"python3.{minor}" for minor in range(10, 16)]
+    assert "isolation:" in run("doctor").stdout
+
+
+def test_version(run):
+    assert run("version").stdout == f"{__version__}\n"
+    assert json.loads(run("version", "--json").stdout)["version"] == __version__
+
+
+@pytest.mark.parametrize("command", ["up", "deploy", "invoke", "logs", "ls", "rm", "doctor", "coverage", "version"])
+def test_help_teaches(run, command):
+    done = run(command, "--help")
+    assert done.returncode == 0
+    assert command == "version" or f"lambent {command}" in done.stdout.split("Examples:")[1]
+    assert "─" not in done.stdout
+
+
+def test_wrong_usage_is_2(run):
+    assert run("fly").returncode == 2
+    assert run("invoke").returncode == 2
+    assert run("up", "--nonsense").returncode == 2

@@ -1,0 +1,49 @@
+"""What tests of a real node share: a node of the test's own, and small functions to run on it."""
+
+import io
+import zipfile
+
+import pytest
+
+from lambent.pytest_plugin import running_node
+
+
+@pytest.fixture
+def own_node():
+    """Starts nodes that only this test uses: `with own_node("--port", "0") as node`."""
+    return running_node
+
+
+@pytest.fixture
+def zipped():
+    """A deployment package from {file name: text}."""
+
+    def zipped(**files):
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            for name, text in files.items():
+                archive.writestr(zipfile.ZipInfo(f"{name}.py"), text)
+        return content.getvalue()
+
+    return zipped
+
+
+@pytest.fixture
+def make_function(lambent, zipped):
+    """Creates a function from its source and waits until it is Active; its name."""
+    made = []
+
+    def make(source, name=None, **settings):
+        client = lambent.client("lambda")
+        name = name or f"function-{len(made)}"
+        given = {"Runtime": "python3.11", "Handler": "app.handler", "Role": "arn:aws:iam::000000000000:role/r"}
+        client.create_function(FunctionName=name, Code={"ZipFile": zipped(app=source)}, **{**given, **settings})
+        made.append(name)
+        client.get_waiter("function_active_v2").wait(
+            FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 500}
+        )
+        return name
+
+    yield make
+    for name in made:
+        lambent.client("lambda").delete_function(FunctionName=name)

@@ -21,8 +21,9 @@ from lambent.engine import pool
 from lambent.engine.admission import Admission
 from lambent.engine.environment import Environment, InitFailure, Run, Sandbox, Surroundings
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
-from lambent.engine.launchers import Launchers, OpenLauncher, Order
+from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.log_stream import Event
+from lambent.engine.sandbox.launch import Order
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Phase
 from lambent.engine.variables import EXEC_WRAPPER, RUNTIME_API, Place, sys_path, variables
@@ -70,7 +71,8 @@ class Engine:
     admission: Admission = field(init=False)
     _pool: "pool.Pool[Environment, Run]" = field(init=False, default_factory=pool.Pool)
     _launchers: Launchers = field(init=False)
-    _tasks: asyncio.TaskGroup | None = field(init=False, default=None)
+    _home: asyncio.TaskGroup | None = field(init=False, default=None)  # of launchers
+    _tasks: asyncio.TaskGroup | None = field(init=False, default=None)  # of starts and ends
     _claims: asyncio.Semaphore = field(init=False)
     _initialising: set[Environment] = field(init=False, default_factory=set)
     _to_freeze: deque[tuple[float, Environment]] = field(init=False, default_factory=deque)
@@ -110,7 +112,7 @@ class Engine:
     async def run(self) -> None:
         """Serves until cancelled; then lets running invocations finish, within limits, and ends everything."""
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = self._launchers.tasks = tasks
+            self._tasks = self._home = tasks
             self.ready.set()
             try:
                 while True:
@@ -207,7 +209,8 @@ class Engine:
         return environment
 
     async def _claim(self, spec: FunctionSpec, interpreter: Path) -> Sandbox:
-        launcher = await self._launchers.get(interpreter)
+        assert self._home is not None
+        launcher = await self._launchers.get(interpreter, self._home)
         order = Order(
             environment_id=uuid.uuid4().hex,
             code_dir=spec.code_dir,

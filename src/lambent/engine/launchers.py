@@ -8,28 +8,17 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lambent.engine.environment import Sandbox
+from lambent.engine.sandbox.launch import Order
 from lambent.observe.log import Log
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """Which sandbox to make."""
-
-    environment_id: str
-    code_dir: Path
-    layer_dirs: tuple[Path, ...]
-    memory_mb: int
-    ephemeral_mb: int
-    with_runtime_api: bool
 
 
 class Launcher(Protocol):
     """Makes sandboxes whose first process is a clone of one interpreter."""
 
-    async def claim(self, order: Any) -> Sandbox: ...
+    async def claim(self, order: Order) -> Sandbox: ...
 
 
 OpenLauncher = Callable[[Path], AbstractAsyncContextManager[Launcher]]
@@ -48,15 +37,13 @@ class Launchers:
         self._open = open_launcher
         self._log = log
         self._kept: dict[Path, _Kept] = {}
-        self.tasks: asyncio.TaskGroup | None = None
 
-    async def get(self, interpreter: Path) -> Launcher:
+    async def get(self, interpreter: Path, tasks: asyncio.TaskGroup) -> Launcher:
         """The launcher of this interpreter. Cancelling leaves it opening for whoever comes next."""
         kept = self._kept.get(interpreter)
         if kept is None or kept.task.done():
             launcher: asyncio.Future[Launcher] = asyncio.get_running_loop().create_future()
-            assert self.tasks is not None
-            task = self.tasks.create_task(self._keep(interpreter, launcher), name=f"engine.launcher {interpreter}")
+            task = tasks.create_task(self._keep(interpreter, launcher), name=f"engine.launcher {interpreter}")
             kept = self._kept[interpreter] = _Kept(launcher, task)
         return await asyncio.shield(kept.launcher)
 

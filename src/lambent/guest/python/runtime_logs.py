@@ -186,7 +186,7 @@ def _indented(line: str) -> str:
 def open_streams() -> None:
     """Standard output and error on descriptors 1 and 2, as LANG=en_US.UTF-8 would have them."""
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (as long as the process)
-    stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     for name, stream in (("stdin", sys.stdin), ("stdout", stdout), ("stderr", stderr)):
         setattr(sys, f"__{name}__", stream)

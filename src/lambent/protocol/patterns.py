@@ -1,0 +1,130 @@
+"""The models' regular expressions, which are Java's, as Python's.
+
+They mean whole values and ASCII's `\\d`, `\\w`, `\\s`. A pattern that Python cannot have is not checked; a test lists
+those that there are.
+"""
+
+import re
+import unicodedata
+import warnings
+from functools import cache
+from typing import Final
+
+_TOKEN: Final = re.compile(
+    r"\\(?P<negated>[pP])(?:\{(?P<property>[^}]*)\}|(?P<letter>[A-Z]))"
+    r"|\\[uU](?P<high>[dD][89abAB][0-9a-fA-F]{2})\\[uU](?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|\\x\{(?P<point>[0-9a-fA-F]+)\}"
+    r"|\\Q(?P<quoted>.*?)\\E"
+    r"|\(\?<(?P<group>[A-Za-z][A-Za-z0-9]*)>"
+    r"|(?P<end>\\[zZ])"
+    r"|(?P<escape>\\.)"
+    r"|(?P<bracket>\[\^?)"
+    r"|(?P<closing>\])"
+    r"|(?P<other>.)",
+    re.DOTALL,
+)
+_POSIX: Final = {
+    "ASCII": r"\x00-\x7f",
+    "Alnum": "0-9A-Za-z",
+    "Alpha": "A-Za-z",
+    "Blank": r" \t",
+    "Cntrl": r"\x00-\x1f\x7f",
+    "Digit": "0-9",
+    "Graph": r"\x21-\x7e",
+    "Lower": "a-z",
+    "Print": r"\x20-\x7e",
+    "Punct": r"!-/:-@\[-`{-~",
+    "Space": r" \t\n\x0b\f\r",
+    "Upper": "A-Z",
+    "XDigit": "0-9A-Fa-f",
+}
+_CLASSES: Final = ("\\d", "\\D", "\\s", "\\S", "\\w", "\\W")
+# Planes 4 to 13 are not assigned; 15 and 16 are private use.
+_ASSIGNED: Final = (range(0x40000), range(0xE0000, 0xE0200))
+
+
+class Unsupported(ValueError):
+    """Java has it, Python has not."""
+
+
+@cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """The expression, to be used with `fullmatch`. Raises Unsupported."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # a set within a set, which Python reads differently
+            return re.compile(_translated(pattern), re.ASCII)
+    except (re.error, FutureWarning, OverflowError, RecursionError) as error:
+        raise Unsupported(f"{pattern!r}: {error}") from error
+
+
+def _translated(pattern: str) -> str:
+    if "&&" in pattern:
+        raise Unsupported(f"{pattern!r}: intersection of sets")
+    parts: list[str] = []
+    in_set = False
+    for token in _TOKEN.finditer(pattern):
+        text = token[0]
+        if token["bracket"]:
+            # In a set, an opening bracket stands for itself: the models are Smithy's, whose patterns are ECMAScript's.
+            parts.append("".join(f"\\{one}" for one in text) if in_set else text)
+            in_set = True
+        elif token["closing"]:
+            # "[]" and "[^]" begin a set that holds the bracket.
+            is_first = in_set and parts[-1] in ("[", "[^")
+            parts.append("\\]" if is_first or not in_set else "]")
+            in_set = is_first
+        elif in_set and text == "-" and parts[-1] in _CLASSES:
+            parts.append("\\-")  # `[\\w-.]`: no range can begin with a class
+        else:
+            parts.append(_one(token, in_set=in_set))
+    return "".join(parts)
+
+
+def _one(token: re.Match[str], *, in_set: bool) -> str:
+    name = token["property"] or token["letter"]
+    if name is not None:
+        return _property(name, negated=token["negated"] == "P", in_set=in_set)
+    if token["high"] is not None:
+        pair = chr(int(token["high"], 16)) + chr(int(token["low"], 16))
+        point = ord(pair.encode("utf-16-be", "surrogatepass").decode("utf-16-be"))
+        return f"\\U{point:08x}"
+    if token["point"] is not None:
+        return f"\\U{int(token['point'], 16):08x}"
+    if token["quoted"] is not None:
+        return re.escape(token["quoted"])
+    if token["group"] is not None:
+        return f"(?P<{token['group']}>"
+    if token["end"] is not None:
+        return "\\Z"
+    text = token[0]
+    if in_set and text in ("&", "~", "|"):  # doubled, Python warns of sets to come
+        return f"\\{text}"
+    return text
+
+
+def _property(name: str, *, negated: bool, in_set: bool) -> str:
+    if negated and in_set:
+        raise Unsupported(f"\\P{{{name}}} within a set")
+    known = _POSIX.get(name.removeprefix("Is")) or _category(name.removeprefix("Is"))
+    if in_set:
+        return known
+    return f"[^{known}]" if negated else f"[{known}]"
+
+
+@cache
+def _category(name: str) -> str:
+    """The ranges of a Unicode category (`L`, `Lu`) or a few scripts, as the inside of a set."""
+    if len(name) > 2:
+        raise Unsupported(f"\\p{{{name}}}")
+    ranges: list[list[int]] = []
+    for plane in _ASSIGNED:
+        for point in plane:
+            if unicodedata.category(chr(point)).startswith(name):
+                if ranges and ranges[-1][1] == point - 1:
+                    ranges[-1][1] = point
+                else:
+                    ranges.append([point, point])
+    if not ranges:
+        raise Unsupported(f"\\p{{{name}}}")
+    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)

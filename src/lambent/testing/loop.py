@@ -58,10 +58,12 @@ class _JumpingSelector(selectors.DefaultSelector):
         if timeout is None:  # no timer at all: only a thread can wake us
             return super().select(None)
         ready = super().select(0)
+        if timeout <= 0:  # something is ready to run, perhaps what a thread that still counts as busy has handed back
+            return ready
         deadline = time.monotonic() + 60
         while not ready and self._loop.threads_are_busy and time.monotonic() < deadline:
             ready = super().select(_THREAD_POLL_S)
-        if not ready and timeout > 0:
+        if not ready:
             self._loop.jump(timeout)
         return ready
 

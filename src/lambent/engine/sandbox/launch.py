@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from lambent.engine.sandbox import cgroups, processes, wire
 from lambent.engine.sandbox.probe import Walls
+from lambent.engine.sandbox.sweep import MOUNTPOINT, sweep
 
 _ENTRY: Final = Path(__file__).with_name("entry.py")
 _STOP_LIMIT_S: Final = 10.0  # a launcher with 1,000 environments takes about one second
@@ -217,16 +218,14 @@ class Launcher:
         loop = asyncio.get_running_loop()
         loop.add_reader(ours.fileno(), launcher._on_readable)
         try:
-            mountpoint = settings.scratch / f"launcher-{process.pid}"
+            mountpoint = settings.scratch / f"{MOUNTPOINT}{process.pid}"
             mountpoint.mkdir(parents=True, exist_ok=True)
             launcher._send(_opening_message(walls, settings, mountpoint, process.pid))
             await launcher._ready
             yield launcher
         finally:
             launcher._end(LauncherFailed("the launcher was closed"))
-            await asyncio.shield(asyncio.to_thread(_wait_for_end, process))
-            with contextlib.suppress(OSError):
-                mountpoint.rmdir()
+            await asyncio.shield(asyncio.to_thread(_clean_up, process, settings.scratch))
 
     async def claim(self, order: Order) -> Sandbox:
         """An environment with that code behind its walls, waiting for INIT on its control socket.
@@ -370,9 +369,11 @@ def _opening_message(walls: Walls, settings: LaunchSettings, mountpoint: Path, p
     }
 
 
-def _wait_for_end(process: subprocess.Popen[bytes]) -> None:
+def _clean_up(process: subprocess.Popen[bytes], scratch: Path) -> None:
+    """Wait for the launcher's end; if it was not its own, take away what it would have."""
     try:
         process.wait(_STOP_LIMIT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    sweep(scratch)

@@ -17,7 +17,8 @@ from lambent.engine.sandbox import kernel, rootfs
 
 FLAGS = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
 HOSTNAME = "169.254.100.1"  # on AWS a host is named by its link-local address, which lo has here
-FILE_LIMIT = 1024
+FILE_LIMIT = PROCESS_LIMIT = 1024
+_COUNTS_PER_NAMESPACE = (5, 14)  # the first Linux whose RLIMIT_NPROC counts for each user namespace by itself
 DEFAULT_TMP_MB = 512
 CONTROL_FD, SYNC_FD = 3, 4
 
@@ -49,11 +50,22 @@ def put_up_walls(root: rootfs.RootFS, seccomp_filter: bytes) -> None:
     _mount_own(root)
     kernel.set_hostname(HOSTNAME)
     set_limits()
+    _limit_processes()
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # else /proc/self, and so /dev/stdout, would belong to nobody
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # if the launcher is killed, so is this
     kernel.set_seccomp_filter(seccomp_filter)
+
+
+def _limit_processes() -> None:
+    """A second wall behind the pids cgroup, and the only one where there are no cgroups.
+
+    Older kernels count this limit for the user over the whole host, which as a plain user is everything else they run.
+    """
+    release = os.uname().release.split(".")
+    if (int(release[0]), int(release[1])) >= _COUNTS_PER_NAMESPACE:
+        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESS_LIMIT, PROCESS_LIMIT))
 
 
 def _mount_own(root: rootfs.RootFS) -> None:
@@ -69,7 +81,7 @@ def _mount_own(root: rootfs.RootFS) -> None:
 
 
 def set_limits() -> None:
-    """The limits that belong to a process. The number of processes is the pids cgroup's: see docs/security.md."""
+    """The limits that belong to a process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard >= FILE_LIMIT:
         soft = hard = FILE_LIMIT

@@ -5,6 +5,8 @@ import os
 import signal
 from collections.abc import Iterator
 
+_DEAD = ("Z", "X")  # a process that nobody has waited for yet is still listed
+
 
 def tree(pid: int) -> Iterator[int]:
     """The process and its descendants that live now. Orphans of a process namespace belong to its first process."""
@@ -38,9 +40,10 @@ def resident_bytes(pid: int) -> int:
 
 
 def start_time(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; with its id it names a process for good. None: not there."""
+    """When the process started, in clock ticks since boot; with its id it names a process for good. None: not alive."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return int(file.read().rpartition(")")[2].split()[19])
-    except (OSError, IndexError):
+            words = file.read().rpartition(")")[2].split()
+    except OSError:
         return None
+    return None if words[0] in _DEAD else int(words[19])

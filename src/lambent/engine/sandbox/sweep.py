@@ -13,6 +13,9 @@ from typing import Final
 
 from lambent.engine.sandbox import cgroups, processes
 
+MOUNTPOINT: Final = "launcher-"
+"""How folders that launchers mount their roots on are called, with the launcher's process id behind it."""
+
 _LIMIT_S: Final = 2.0
 _PAUSE_S: Final = 0.005
 
@@ -26,8 +29,8 @@ def sweep(scratch: Path) -> int:
     for folder in map(Path, cgroups.launcher_folders()):
         if _is_left_over(folder.name):
             swept += _remove_tree(folder)
-    for mountpoint in scratch.glob("launcher-*"):
-        pid = mountpoint.name.removeprefix("launcher-")
+    for mountpoint in scratch.glob(f"{MOUNTPOINT}*"):
+        pid = mountpoint.name.removeprefix(MOUNTPOINT)
         if pid.isdecimal() and processes.start_time(int(pid)) is None:
             with contextlib.suppress(OSError):
                 mountpoint.rmdir()

@@ -1,0 +1,158 @@
+"""How much of the machine a function can take."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+from attacks import Ended, Inside, Refused
+from conftest import BEST
+
+
+def allocate(megabytes):
+    data = bytearray(megabytes << 20)
+    for i in range(0, len(data), 4096):
+        data[i] = 1
+    return len(data) >> 20
+
+
+def test_memory_beyond_the_functions_ends_it(limited: Callable[..., Inside]) -> None:
+    greedy = limited(memory_mb=128)
+    assert greedy.run(allocate, 64) == 64
+    if BEST.cgroups is None:  # a plain user without a delegated group has no such wall; doctor says so
+        assert greedy.run(allocate, 300) == 300
+        return
+    with pytest.raises(Ended):
+        greedy.run(allocate, 300)
+    ended = greedy.exit()
+    assert (ended.status, ended.out_of_memory) == (-signal.SIGKILL, True)
+    assert limited(memory_mb=512).run(allocate, 300) == 300
+
+
+def test_the_most_memory_used_is_known_after_the_end(limited: Callable[..., Inside]) -> None:
+    environment = limited(memory_mb=256)
+    environment.run(allocate, 100)
+    environment.kill()
+    environment.exit()
+    assert environment.sandbox.max_memory_bytes() >= (100 << 20 if BEST.cgroups else 0)
+
+
+def test_a_fork_bomb_stops_at_the_limit(fresh: Callable[..., Inside]) -> None:
+    def fork_bomb():
+        import os
+        import time
+
+        count = 1
+        while count < 1200:
+            try:
+                if os.fork() == 0:
+                    time.sleep(600)
+            except BlockingIOError:
+                return count
+            count += 1
+        return count
+
+    assert fresh(memory_mb=3008).run(fork_bomb) == 1024
+
+
+def test_descriptors_end_at_1024(inside: Inside) -> None:
+    def open_all():
+        import errno
+        import os
+
+        opened = []
+        try:
+            while len(opened) < 5000:
+                opened.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError as error:
+            return max(opened) + 1, errno.errorcode[error.errno]
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def raise_limit():
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+
+    assert inside.run(open_all) == [1024, "EMFILE"]
+    assert inside.run(raise_limit) == Refused("ValueError")  # Python's word for EPERM here
+
+
+def test_tmp_ends_at_its_size(fresh: Callable[..., Inside]) -> None:
+    def fill(megabytes):
+        import os
+
+        with open("/tmp/large", "wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, megabytes << 20)
+            finally:
+                os.unlink("/tmp/large")
+        return "filled"
+
+    usual = fresh(memory_mb=3008)
+    assert usual.run(fill, 500) == "filled"
+    assert usual.run(fill, 513) == Refused("ENOSPC")
+    assert fresh(memory_mb=3008, ephemeral_mb=600).run(fill, 590) == "filled"
+
+
+def test_no_core_is_dumped(inside: Inside) -> None:
+    def limit():
+        import resource
+
+        return resource.getrlimit(resource.RLIMIT_CORE)
+
+    assert inside.run(limit) == [0, 0]
+
+
+def test_the_cpu_is_shared_out_by_memory(limited: Callable[..., Inside]) -> None:
+    """128 MB is 7.2 % of a CPU: in a second of running, the processor time is about that, never twice as much."""
+
+    def burn():
+        import time
+
+        began, spent = time.perf_counter(), time.process_time()
+        while time.perf_counter() - began < 1:
+            pass
+        return (time.process_time() - spent) / (time.perf_counter() - began)
+
+    environment = limited(memory_mb=128)
+    environment.call(environment.sandbox.throttle_cpu)
+    share = environment.run(burn)
+    if BEST.cgroups:
+        assert share < 0.145
+
+
+def test_a_frozen_environment_does_not_run(fresh: Callable[..., Inside], inside: Inside) -> None:
+    def start_writing():
+        import os
+        import threading
+        import time
+
+        def forever():
+            while True:
+                os.write(1, b".")
+                time.sleep(0.0005)
+
+        threading.Thread(target=forever, daemon=True).start()
+
+    def nap():
+        import time
+
+        time.sleep(0.05)
+
+    def written_during_a_nap() -> int:
+        inside.run(nap)
+        try:
+            return len(os.read(environment.sandbox.output, 65536))
+        except BlockingIOError:
+            return 0
+
+    environment = fresh()
+    environment.run(start_writing)
+    assert written_during_a_nap() > 0
+    environment.call(environment.sandbox.freeze)
+    written_during_a_nap()  # what was on its way
+    assert written_during_a_nap() == 0
+    environment.call(environment.sandbox.thaw)
+    assert written_during_a_nap() > 0

@@ -1,0 +1,201 @@
+"""What a function can see of other processes, and do to them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from attacks import Inside, Outside, Refused
+
+
+@pytest.fixture
+def victim() -> Iterator[int]:
+    """A process of the host, of the user that runs the tests."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
+
+
+def pids():
+    import os
+
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def is_there(pid):
+    import os
+
+    os.kill(pid, 0)
+    return True
+
+
+def call(name, *arguments):
+    import ctypes
+    import os
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*(ctypes.c_long(a) for a in arguments)) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return "done"
+
+
+def test_only_its_own_processes_are_in_proc(inside: Inside, outside: Outside) -> None:
+    assert os.getpid() in outside.run(pids)
+    assert inside.run(pids) == [1]
+
+
+def test_a_process_of_the_host_cannot_be_signalled(inside: Inside, outside: Outside, victim: int) -> None:
+    assert outside.run(is_there, victim) is True
+    assert inside.run(is_there, victim) == Refused("ESRCH")
+
+
+def test_killing_everything_kills_only_itself(fresh: Callable[..., Inside], inside: Inside) -> None:
+    def kill_all():
+        import os
+        import signal
+        import time
+
+        child = os.fork()
+        if child == 0:
+            time.sleep(600)
+        os.kill(-1, signal.SIGKILL)
+        return os.waitpid(child, 0)[1]
+
+    assert fresh().run(kill_all) == 9
+    assert inside.run(pids) == [1]
+
+
+def test_a_process_cannot_be_traced(inside: Inside, outside: Outside) -> None:
+    def trace():
+        import ctypes
+        import os
+        import time
+
+        child = os.fork()
+        if child == 0:
+            time.sleep(600)
+        libc = ctypes.CDLL(None, use_errno=True)
+        result, number = libc.ptrace(16, child, 0, 0), ctypes.get_errno()  # PTRACE_ATTACH
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        if result != 0:
+            raise OSError(number, os.strerror(number))
+        return "attached"
+
+    assert outside.run(trace) == "attached"
+    assert inside.run(trace) == Refused("EPERM")
+
+
+def test_the_memory_of_a_process_cannot_be_read_by_system_call(inside: Inside, outside: Outside) -> None:
+    def read_memory():
+        import ctypes
+        import os
+        import struct
+
+        secret = ctypes.create_string_buffer(b"secret", 6)
+        target = ctypes.create_string_buffer(6)
+        local = ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(target), 6), 16)
+        remote = ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(secret), 6), 16)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.process_vm_readv(os.getpid(), local, 1, remote, 1, 0) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return target.raw.decode()
+
+    assert outside.run(read_memory) == "secret"
+    assert inside.run(read_memory) == Refused("EPERM")
+
+
+def test_the_launchers_environment_variables_and_arguments_are_not_shown(inside: Inside, outside: Outside) -> None:
+    def show():
+        import os
+
+        with open("/proc/self/environ", "rb") as environ, open("/proc/1/cmdline", "rb") as line:
+            words = [word.decode() for word in line.read().split(b"\0") if word]
+            return len(environ.read().strip(b"\0")), words, dict(os.environ)
+
+    assert outside.run(show)[0] > 0
+    assert inside.run(show) == [0, ["/var/lang/bin/python3", "/var/runtime/bootstrap.py"], {}]
+
+
+def test_no_module_of_the_platform_is_loaded(inside: Inside) -> None:
+    def modules():
+        import sys
+
+        return [name for name in sys.modules if "lambent" in name]
+
+    assert inside.run(modules) == []
+
+
+def test_only_its_own_descriptors_are_open(inside: Inside) -> None:
+    def descriptors():
+        import os
+
+        names = os.listdir("/proc/self/fd")  # and one more, which listed the folder
+        links = {name: f"/proc/self/fd/{name}" for name in names}
+        return {name: os.readlink(link).partition(":")[0] for name, link in links.items() if os.path.lexists(link)}
+
+    assert inside.run(descriptors) == {"0": "/dev/null", "1": "pipe", "2": "pipe", "3": "socket"}
+
+
+def test_its_own_proc_works(inside: Inside) -> None:
+    def use():
+        with open("/proc/self/maps") as maps, open("/dev/stdout", "w"), open("/proc/self/mem", "rb"):
+            return bool(maps.read())
+
+    assert inside.run(use) is True
+
+
+def test_shared_memory_and_queues_are_not_shared(inside: Inside, fresh: Callable[..., Inside]) -> None:
+    def make():
+        import ctypes
+
+        return ctypes.CDLL(None).shmget(0x1A3B, 4096, 0o1666)  # IPC_CREAT
+
+    def look():
+        import ctypes
+        import os
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.shmget(0x1A3B, 4096, 0o666) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return "found"
+
+    other = fresh()
+    assert other.run(make) >= 0
+    assert other.run(look) == "found"
+    assert inside.run(look) == Refused("ENOENT")
+
+
+def test_the_host_has_another_name_and_keeps_it(inside: Inside, outside: Outside) -> None:
+    def name():
+        import socket
+
+        return socket.gethostname()
+
+    assert inside.run(name) == "169.254.100.1"
+    assert outside.run(name) != "169.254.100.1"
+
+
+def test_it_is_the_user_of_lambda_functions_and_can_be_no_other(inside: Inside) -> None:
+    def ids():
+        import os
+
+        return [*os.getresuid(), *os.getresgid(), len(os.getgroups())]
+
+    def become():
+        import os
+
+        os.setuid(0)
+
+    assert inside.run(ids) == [993] * 6 + [0]
+    assert inside.run(become) in (Refused("EPERM"), Refused("EINVAL"))
+
+
+def test_each_environment_has_a_host_uid_of_its_own(limited: Callable[..., Inside]) -> None:
+    uids = {os.stat(f"/proc/{limited().sandbox.pid}").st_uid for _ in range(2)}
+    if os.getuid() == 0:
+        assert len(uids) == 2
+        assert 0 not in uids
+    else:
+        assert uids == {os.getuid()}  # as a plain user there is only one to give; doctor says so

@@ -63,9 +63,9 @@ def test_every_answer_has_a_request_id(ask):
 
 
 def test_an_unknown_rest_path_is_an_unknown_operation(ask):
-    status, _headers, body = ask("GET", "/2015-03-31/nothing-here")
-    assert status in (403, 404)
-    assert b"Unknown" in body
+    signed = "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0"
+    status, headers, _body = ask("GET", "/2015-03-31/nothing-here", Authorization=signed)
+    assert (status, headers["x-amzn-errortype"]) == (404, "UnknownOperationException")
 
 
 def test_an_unknown_json_operation_is_an_unknown_operation(ask):

@@ -81,8 +81,8 @@ class Config:
 
 
 _LISTS: Final = (tuple,)
-# Said to the commands that are clients of a node, not to the node.
-_NOT_OURS: Final = ("LAMBENT_ENDPOINT",)
+# Said to the commands that are clients of a node, or by the benchmark to find its processes; not to the node.
+_NOT_OURS: Final = ("LAMBENT_ENDPOINT", "LAMBENT_BENCH_TAG")
 
 
 def read(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> Config:

@@ -10,8 +10,8 @@ _HOMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "base", 
 _ORPHANS = {"asyncio.create_task", "asyncio.gather", "asyncio.ensure_future", "asyncio.wait_for"}
 # Style section 6: the front, supervise and the guest.
 _CATCHES_ALL = ("gateway/front.py", "observe/supervise.py", "guest/")
-# The sandbox's launcher and the guest are other processes.
-_READS_ENVIRONMENT = ("engine/sandbox/", "cli/", "practices/", "guest/", "pytest_plugin.py")
+# The node reads PATH once, at its start; the sandbox's launcher and the guest are other processes.
+_READS_ENVIRONMENT = ("node.py", "engine/sandbox/", "cli/", "practices/", "guest/", "pytest_plugin.py")
 _TODO = re.compile(r"#.*\b(TO" + r"DO|FIX" + r"ME)\b(?!.*\d)")
 _MACHINE = re.compile(r"/work" + r"/|/root" + r"/|\.libr" + r"ary\b")
 

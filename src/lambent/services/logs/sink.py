@@ -1,0 +1,191 @@
+"""Where the engine leaves log lines: appended in memory, written in batches at most 100 ms later.
+
+Appending costs a few microseconds and never waits. A group and stream that do not exist are created with the first
+batch that needs them; nothing else of this path touches the main database.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from lambent.aws.caller import Scope
+from lambent.clock import Clock
+from lambent.observe.log import Log
+from lambent.services.logs import rows
+from lambent.services.logs.model import EVENT_OVERHEAD_BYTES, Group, message_bytes
+from lambent.services.logs.rows import NewEvent
+from lambent.store.database import Database
+
+# Waiting collects lines of many invocations into one transaction, and a reader waits for none of it.
+_DELAY_S: Final = 0.05
+# Characters held in memory while the disk is slower than the functions' output. Beyond it lines are dropped, counted,
+# and the count logged: an invocation never waits for its log.
+MAX_BUFFERED: Final = 64 * 1024 * 1024
+# One transaction's share, so that other writers of the bulk database get their turn.
+_MAX_WRITE_EVENTS: Final = 5_000
+_MAX_WRITE_BYTES: Final = 4 * 1024 * 1024
+# Streams remembered; there is one for each environment that ever ran. All are forgotten when there are more.
+_MAX_REMEMBERED: Final = 20_000
+
+_Key = tuple[Scope, str, str]
+
+
+class _Line(NamedTuple):
+    scope: Scope
+    group: str
+    stream: str
+    events: Sequence[tuple[int, str]]
+    size: int
+
+
+class Sink:
+    """The buffer and its one writer, `run`."""
+
+    def __init__(self, main: Database, bulk: Database, clock: Clock, log: Log) -> None:
+        self._main = main
+        self._bulk = bulk
+        self._clock = clock
+        self._log = log
+        self._lines: list[_Line] = []
+        self._size = 0
+        self._dropped = 0
+        self._is_running = False
+        self._is_writing = False
+        self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._ids: dict[_Key, tuple[int, int]] = {}
+
+    def append(self, scope: Scope, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
+        """Takes (timestamp in ms, message) pairs; the sequence must not change afterwards."""
+        size = sum(len(message) for _, message in events) + EVENT_OVERHEAD_BYTES * len(events)
+        if self._size + size > MAX_BUFFERED:
+            self._dropped += len(events)
+            return
+        self._size += size
+        self._lines.append(_Line(scope, group, stream, events, size))
+        if len(self._lines) == 1:
+            self._wake.set()
+
+    async def flush(self) -> None:
+        """Returns when all that was appended before is stored."""
+        if not self._lines and not self._is_writing:
+            return
+        if not self._is_running:  # at the end, when the writer is gone
+            await self._write_all()
+            return
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append(written)
+        self._wake.set()
+        self._hurry.set()
+        await written
+
+    async def run(self) -> None:
+        """Write what is appended, until cancelled; then what is left."""
+        self._is_running = True
+        try:
+            while True:
+                await self._wake.wait()
+                await self._pause()
+                await self._write_all()
+        finally:
+            self._is_running = False
+            await self._write_all()
+
+    def forget(self, scope: Scope, group: str, stream: str | None = None) -> None:
+        """A group, or one stream of it, was deleted: its next line creates it anew."""
+        if stream is not None:
+            self._ids.pop((scope, group, stream), None)
+            return
+        for key in [key for key in self._ids if key[:2] == (scope, group)]:
+            del self._ids[key]
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(_DELAY_S):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+
+    async def _write_all(self) -> None:
+        """Writes what is buffered now, and wakes who waited for it. What cannot be written stays buffered."""
+        lines, self._lines = self._lines, []
+        waiting, self._waiting = self._waiting, []
+        self._wake.clear()
+        self._hurry.clear()
+        self._is_writing = True
+        error: Exception | None = None
+        try:
+            while lines:
+                share = _share(lines)
+                await self._write(lines[:share], rest=lines)
+        except Exception as failure:
+            error = failure
+            raise
+        finally:
+            self._is_writing = False
+            self._lines = lines + self._lines
+            for each in waiting:
+                if not each.done():
+                    each.set_exception(error) if error else each.set_result(None)
+        if self._dropped:
+            self._log.warning("logs.dropped", events=self._dropped, why="the disk is slower than the functions' output")
+            self._dropped = 0
+
+    async def _write(self, lines: list[_Line], *, rest: list[_Line]) -> None:
+        """Writes some lines, and takes them from the front of `rest` unless the database refuses them."""
+        ids = await self._find({line[:3] for line in lines})
+        now_ms = self._clock.now_ms()
+        batch: list[NewEvent] = [
+            (*ids[scope, group, stream], timestamp, now_ms, message_bytes(message) + EVENT_OVERHEAD_BYTES, message)
+            for scope, group, stream, events, _ in lines
+            for timestamp, message in events
+        ]
+        try:
+            await self._bulk.write(lambda tx: rows.insert_events(tx, batch))
+        except Exception:
+            raise
+        except BaseException:  # cancelled: the database carries out what it was given, so it must not be given twice
+            self._drop_front(rest, len(lines))
+            raise
+        self._drop_front(rest, len(lines))
+
+    def _drop_front(self, lines: list[_Line], count: int) -> None:
+        self._size -= sum(line.size for line in lines[:count])
+        del lines[:count]
+
+    async def _find(self, keys: set[_Key]) -> dict[_Key, tuple[int, int]]:
+        """The ids of groups and streams, which are made now where there are none."""
+        known = {key: self._ids[key] for key in keys if key in self._ids}
+        missing = sorted(keys - known.keys())
+        if not missing:
+            return known
+        if len(self._ids) + len(missing) > _MAX_REMEMBERED:
+            self._ids.clear()
+        now_ms = self._clock.now_ms()
+
+        def change(tx: Connection) -> dict[_Key, tuple[int, int]]:
+            return {key: _ids(tx, key, now_ms) for key in missing}
+
+        return known | await self._main.write(change, committed=self._ids.update)
+
+
+def _share(lines: list[_Line]) -> int:
+    """How many of the first lines one transaction takes: at least one."""
+    events = size = 0
+    for at, line in enumerate(lines):
+        events += len(line.events)
+        size += line.size
+        if at and (events > _MAX_WRITE_EVENTS or size > _MAX_WRITE_BYTES):
+            return at
+    return len(lines)
+
+
+def _ids(tx: Connection, key: _Key, now_ms: int) -> tuple[int, int]:
+    scope, group_name, stream_name = key
+    group = rows.group(tx, scope, group_name)
+    group_id = group.id if group else rows.insert_group(tx, scope, Group(name=group_name, created_at=now_ms))
+    stream = rows.stream(tx, group_id, stream_name)
+    return group_id, stream.id if stream else rows.insert_stream(tx, group_id, stream_name, now_ms)

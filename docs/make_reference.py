@@ -37,7 +37,30 @@ def _setting(field: ast.AnnAssign, text: ast.stmt | None) -> str:
     )
 
 
-PAGES = {"docs/reference/configuration.md": configuration}
+_COMMANDS = """# The lambent command
+
+Made by `make docs` from `src/lambent/cli`. Answers are on stdout, all else on stderr. The exit status is 0 when it is
+done, 1 when it failed, 2 when it was asked wrongly.
+"""
+
+
+def commands() -> str:
+    """The page about the command: each command's own help."""
+    import typer.main
+
+    from lambent.cli.application import application
+
+    group = typer.main.get_command(application)
+    parts = [_COMMANDS]
+    for name, command in group.commands.items():
+        context = command.make_context(name, [], resilient_parsing=True, terminal_width=100)
+        context.info_name = f"lambent {name}"
+        text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+        parts.append(f"## {name}\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+PAGES = {"docs/reference/commands.md": commands, "docs/reference/configuration.md": configuration}
 
 
 def main() -> None:

@@ -151,7 +151,7 @@ def _check_tree(entries: list[_Entry]) -> dict[PurePosixPath, int]:
     """
     folders = {folder: 0o755 for entry in entries for folder in entry.path.parents}
     folders[PurePosixPath()] = 0o755
-    folders |= {entry.path: entry.mode for entry in entries if entry.kind == stat.S_IFDIR}
+    folders |= {entry.path: entry.mode | 0o700 for entry in entries if entry.kind == stat.S_IFDIR}
     others = [entry.path for entry in entries if entry.kind != stat.S_IFDIR]
     if len(set(others)) != len(others) or not folders.keys().isdisjoint(others):
         raise _Refused("a name is used twice, or something lies below a file or a link")

@@ -1,0 +1,247 @@
+"""AWS's shapes to our data and back."""
+
+import base64
+import binascii
+import hashlib
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from lambent.aws import quotas
+from lambent.aws.errors import ApiError
+from lambent.dispatch import Shape
+from lambent.services.lambda_.model import LATEST, Alias, Configuration, FunctionVersion, Logging, Vpc
+
+T = TypeVar("T")
+
+# Members that change how a function runs in ways that are not there yet: refused rather than forgotten.
+_LATER: Final = {
+    "AcceleratorConfig": "accelerators",
+    "CapacityProviderConfig": "capacity providers",
+    "DurableConfig": "durable functions",
+    "ImageConfig": "container images",
+    "PublishTo": "publishing to $LATEST.PUBLISHED",
+    "RuntimeConfig": "customer-managed runtimes",
+    "TenancyConfig": "tenant isolation",
+}
+
+
+def check_supported(params: Shape) -> None:
+    """Raises ApiError for members whose meaning Lambent does not have yet."""
+    for member, feature in _LATER.items():
+        if params.get(member):
+            raise ApiError("NotImplemented", f"{member}: Lambent does not support {feature} yet.")
+    if params.get("CodeSigningConfigArn"):
+        raise ApiError(
+            "CodeSigningConfigNotFoundException", "The Lambda code signing configuration ARN can not be found."
+        )
+
+
+def read_configuration(params: Shape, base: Configuration) -> Configuration:
+    """The configuration that results when what a request names replaces what was. Maps are replaced whole."""
+    changes: dict[str, Any] = {
+        field: read(params[member]) for member, (field, read) in _MEMBERS.items() if member in params
+    }
+    if "LoggingConfig" in params:
+        changes["logging"] = _read_logging(params["LoggingConfig"], base.logging)
+    return replace(base, **changes)
+
+
+def _read_logging(shape: Shape, base: Logging) -> Logging:
+    """A level may be given with JSON only; with JSON each level is INFO unless given.
+
+    Source: AWS Lambda Developer Guide, "Configuring advanced logging controls".
+    """
+    log_format = shape.get("LogFormat", base.log_format)
+    log_group = shape.get("LogGroup", base.log_group)
+    if log_format == "Text":
+        if "ApplicationLogLevel" in shape or "SystemLogLevel" in shape:
+            raise ApiError(
+                "InvalidParameterValueException",
+                'LogLevel is not supported when LogFormat is set to "Text". '
+                'Remove LogLevel from your request or change the LogFormat to "JSON" and try again.',
+            )
+        return Logging(log_group=log_group)
+    return Logging(
+        log_group=log_group,
+        log_format=log_format,
+        application_log_level=shape.get("ApplicationLogLevel", base.application_log_level or "INFO"),
+        system_log_level=shape.get("SystemLogLevel", base.system_log_level or "INFO"),
+    )
+
+
+def _read_vpc(shape: Shape) -> Vpc:
+    return Vpc(
+        subnet_ids=tuple(shape.get("SubnetIds", ())),
+        security_group_ids=tuple(shape.get("SecurityGroupIds", ())),
+        ipv6_allowed=shape.get("Ipv6AllowedForDualStack", False),
+    )
+
+
+_MEMBERS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
+    "Role": ("role", str),
+    "Handler": ("handler", str),
+    "Runtime": ("runtime", str),
+    "Description": ("description", str),
+    "Timeout": ("timeout_s", int),
+    "MemorySize": ("memory_mb", int),
+    "KMSKeyArn": ("kms_key_arn", str),
+    "FileSystemConfigs": ("file_systems", tuple),
+    "VpcConfig": ("vpc", _read_vpc),
+    "EphemeralStorage": ("ephemeral_mb", lambda shape: shape["Size"]),
+    "Architectures": ("architecture", lambda shape: shape[0]),
+    "TracingConfig": ("tracing_mode", lambda shape: shape.get("Mode", "PassThrough")),
+    "SnapStart": ("snap_start", lambda shape: shape.get("ApplyOn", "None")),
+    "DeadLetterConfig": ("dead_letter_arn", lambda shape: shape.get("TargetArn", "")),
+    "Environment": ("environment", lambda shape: dict(shape.get("Variables", {}))),
+}
+
+
+def write_version(version: FunctionVersion, *, arn: str, with_state: bool = True) -> Shape:
+    """FunctionConfiguration: what was not set is left out. Lists leave out the states and the runtime version too.
+
+    Source: AWS Lambda API Reference, FunctionConfiguration; ListFunctions.
+    """
+    configuration = version.configuration
+    shape: Shape = {
+        "FunctionName": version.key.name,
+        "FunctionArn": arn,
+        "Runtime": configuration.runtime,
+        "Role": configuration.role,
+        "Handler": configuration.handler,
+        "CodeSize": version.code.zipped_bytes,
+        "Description": configuration.description,
+        "Timeout": configuration.timeout_s,
+        "MemorySize": configuration.memory_mb,
+        "LastModified": _moment(version.last_modified_ms),
+        "CodeSha256": version.code.sha256,
+        "Version": version.version,
+        **_write_optional(configuration),
+        "TracingConfig": {"Mode": configuration.tracing_mode},
+        "RevisionId": version.revision_id,
+        "PackageType": "Zip",
+        "Architectures": [configuration.architecture],
+        "EphemeralStorage": {"Size": configuration.ephemeral_mb},
+        # Off for versions too, while no snapshot is taken.
+        "SnapStart": {"ApplyOn": configuration.snap_start, "OptimizationStatus": "Off"},
+        "LoggingConfig": _write_logging(configuration.logging),
+    }
+    return shape | _write_state(version) if with_state else shape
+
+
+def _write_optional(configuration: Configuration) -> Shape:
+    shape: Shape = {}
+    if configuration.vpc is not None:
+        shape["VpcConfig"] = {
+            "SubnetIds": list(configuration.vpc.subnet_ids),
+            "SecurityGroupIds": list(configuration.vpc.security_group_ids),
+            "VpcId": "",  # which one the subnets are in, no service here knows
+            "Ipv6AllowedForDualStack": configuration.vpc.ipv6_allowed,
+        }
+    if configuration.dead_letter_arn:
+        shape["DeadLetterConfig"] = {"TargetArn": configuration.dead_letter_arn}
+    if configuration.environment is not None:
+        shape["Environment"] = {"Variables": dict(configuration.environment)}
+    if configuration.kms_key_arn:
+        shape["KMSKeyArn"] = configuration.kms_key_arn
+    if configuration.file_systems:
+        shape["FileSystemConfigs"] = [dict(each) for each in configuration.file_systems]
+    return shape
+
+
+def _write_logging(logging: Logging) -> Shape:
+    shape = {"LogFormat": logging.log_format, "LogGroup": logging.log_group}
+    if logging.log_format == "JSON":
+        shape["ApplicationLogLevel"] = logging.application_log_level or "INFO"
+        shape["SystemLogLevel"] = logging.system_log_level or "INFO"
+    return shape
+
+
+def _write_state(version: FunctionVersion) -> Shape:
+    shape: Shape = {}
+    for name, status in (("State", version.state), ("LastUpdateStatus", version.last_update)):
+        if status is not None:
+            shape[name] = status.value
+            if status.reason is not None:
+                shape[f"{name}Reason"] = status.reason
+                shape[f"{name}ReasonCode"] = status.code
+    shape["RuntimeVersionConfig"] = {
+        "RuntimeVersionArn": runtime_version_arn(version.key.region, version.configuration.runtime)
+    }
+    return shape
+
+
+def runtime_version_arn(region: str, runtime: str) -> str:
+    """The ARN of the runtime's version, as INIT_START shows it: we have one version of each runtime."""
+    return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
+
+
+def _moment(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}+0000"
+
+
+def write_alias(alias: Alias) -> Shape:
+    """AliasConfiguration."""
+    shape: Shape = {
+        "AliasArn": alias.arn,
+        "Name": alias.name,
+        "FunctionVersion": alias.function_version,
+        "Description": alias.description,
+    }
+    if alias.additional_version is not None:
+        shape["RoutingConfig"] = {"AdditionalVersionWeights": {alias.additional_version: alias.additional_weight}}
+    return shape | {"RevisionId": alias.revision_id}
+
+
+def read_routing(shape: Shape | None) -> tuple[str | None, float]:
+    """The second version of an alias and its share, or None.
+
+    Raises:
+        ApiError: there is more than one.
+    """
+    weights: dict[str, float] = (shape or {}).get("AdditionalVersionWeights") or {}
+    if len(weights) > 1:
+        raise ApiError(
+            "InvalidParameterValueException", "Number of items in AdditionalVersionWeights cannot be greater than 1"
+        )
+    for version, weight in weights.items():
+        return version, weight
+    return None, 0.0
+
+
+def page(items: Sequence[T], params: Shape, *, key: Callable[[T], tuple[str, int]]) -> tuple[list[T], Shape]:
+    """A page of `items`, which are sorted by `key`, and {"NextMarker": …} if there are more.
+
+    A marker names the last item of the page before, so what comes and goes in between moves nothing.
+    """
+    start = bisect_right(items, _read_marker(params["Marker"]), key=key) if params.get("Marker") else 0
+    most = min(params.get("MaxItems") or quotas.LIST_PAGE, quotas.LIST_PAGE)
+    chosen = list(items[start : start + most])
+    more = start + most < len(items)
+    return chosen, {"NextMarker": _write_marker(key(chosen[-1]))} if more else {}
+
+
+def _write_marker(key: tuple[str, int]) -> str:
+    name, number = key
+    return base64.urlsafe_b64encode(f"{number}:{name}".encode()).decode()
+
+
+def _read_marker(marker: str) -> tuple[str, int]:
+    try:
+        number, _, name = base64.urlsafe_b64decode(marker.encode()).decode().partition(":")
+        return name, int(number)
+    except (binascii.Error, ValueError):
+        raise ApiError("InvalidParameterValueException", f"Marker is {marker!r}; use a NextMarker of ours.") from None
+
+
+def arn_of(version: FunctionVersion, *, qualified: bool = True) -> str:
+    """The ARN that answers show: with the version, unless `$LATEST` was not asked for by name."""
+    return version.key.arn(version.version if qualified else None)
+
+
+def is_version(qualifier: str) -> bool:
+    """Whether a qualifier names a version, not an alias."""
+    return qualifier == LATEST or qualifier.isdigit()

@@ -1,0 +1,126 @@
+"""All functions in memory: what reads and invocations are answered from, without SQL.
+
+Built from the store at start; each committed change is put here, in commit order, before any caller resumes.
+Source of truth is the store.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lambent.aws.caller import Scope
+from lambent.engine.spec import FunctionSpec
+from lambent.services.lambda_.model import LATEST, Alias, Function, FunctionKey, FunctionVersion, not_found
+
+
+@dataclass(slots=True)
+class Entry:
+    """A function with its versions and aliases, and for each version what its environments are made of."""
+
+    function: Function
+    versions: dict[str, FunctionVersion] = field(default_factory=dict)
+    aliases: dict[str, Alias] = field(default_factory=dict)
+    specs: dict[str, FunctionSpec] = field(default_factory=dict)
+
+    @property
+    def latest(self) -> FunctionVersion:
+        return self.versions[LATEST]
+
+    def resolve(self, qualifier: str | None, *, sample: float = 1.0) -> FunctionVersion:
+        """The function version that a qualifier stands for.
+
+        No qualifier means `$LATEST`. A weighted alias stands for either of its two versions: `sample`, in [0, 1),
+        decides, so that the choice can be replayed; without one it is the alias's own version.
+
+        Raises:
+            ApiError: ResourceNotFoundException, when no such version or alias exists.
+        """
+        name = qualifier or LATEST
+        alias = self.aliases.get(name)
+        version = self.versions.get(alias.choose(sample) if alias else name)
+        if version is None:
+            raise not_found(self.function.key, qualifier)
+        return version
+
+
+class Catalogue:
+    """The functions of all accounts and regions. `code_dir` says where a package's folder is."""
+
+    def __init__(self, code_dir: Callable[[str], Path]) -> None:
+        self._code_dir = code_dir
+        self._entries: dict[FunctionKey, Entry] = {}
+
+    def get(self, key: FunctionKey) -> Entry:
+        """The function, or ResourceNotFoundException."""
+        entry = self._entries.get(key)
+        if entry is None:
+            raise not_found(key)
+        return entry
+
+    def find(self, key: FunctionKey) -> Entry | None:
+        """The function, if it exists."""
+        return self._entries.get(key)
+
+    def of(self, scope: Scope) -> list[Entry]:
+        """The functions of an account in a region, by name."""
+        return [entry for key, entry in sorted(self._entries.items()) if key.scope == scope]
+
+    def all(self) -> Iterable[Entry]:
+        return self._entries.values()
+
+    def digests(self) -> set[str]:
+        """The packages that any function version needs."""
+        return {digest for entry in self.all() for version in entry.versions.values() for digest in version.digests}
+
+    def put(self, *changed: Function | FunctionVersion | Alias) -> None:
+        """Takes over what was committed. A function comes before its versions and aliases."""
+        for thing in changed:
+            if isinstance(thing, Function):
+                entry = self._entries.get(thing.key)
+                if entry is None or entry.function.function_id != thing.function_id:
+                    self._entries[thing.key] = Entry(thing)
+                else:
+                    entry.function = thing
+            elif isinstance(thing, Alias):
+                self._entries[thing.key].aliases[thing.name] = thing
+            else:
+                entry = self._entries[thing.key]
+                entry.versions[thing.version] = thing
+                entry.specs[thing.version] = spec(thing, self._code_dir)
+
+    def remove(self, key: FunctionKey) -> None:
+        """Forgets a function, its versions and its aliases."""
+        self._entries.pop(key, None)
+
+    def remove_version(self, key: FunctionKey, version: str) -> None:
+        entry = self._entries[key]
+        entry.versions.pop(version, None)
+        entry.specs.pop(version, None)
+
+    def remove_alias(self, key: FunctionKey, name: str) -> None:
+        self._entries[key].aliases.pop(name, None)
+
+
+def spec(version: FunctionVersion, code_dir: Callable[[str], Path]) -> FunctionSpec:
+    """What the engine runs for a version now. Computed once for each change, never for an invocation."""
+    configuration, code = version.running.configuration, version.running.code
+    key = version.key
+    return FunctionSpec(
+        arn=key.arn(),
+        name=key.name,
+        account=key.account,
+        region=key.region,
+        version=version.version,
+        runtime=configuration.runtime,
+        handler=configuration.handler,
+        code_dir=code_dir(code.digest),
+        memory_mb=configuration.memory_mb,
+        timeout_s=configuration.timeout_s,
+        ephemeral_mb=configuration.ephemeral_mb,
+        environment=dict(configuration.environment or {}),
+        role=configuration.role,
+        log_group=configuration.logging.log_group,
+        log_format=configuration.logging.log_format,
+        application_log_level=configuration.logging.application_log_level,
+        digest=version.environment_digest(),
+    )

@@ -1,0 +1,158 @@
+"""All of Lambda's SQL. A row is the thing's key and the thing itself as JSON."""
+
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Column, Integer, String, Table, Text, bindparam, delete, insert, select, update
+from sqlalchemy.engine import Connection
+
+from lambent.services.lambda_.model import Alias, Function, FunctionKey, FunctionVersion
+from lambent.store.schema import MAIN
+
+T = TypeVar("T")
+
+
+def _key_columns() -> list[Column[Any]]:
+    return [
+        Column("account", String(12), primary_key=True),
+        Column("region", String(32), primary_key=True),
+        Column("name", String(64), primary_key=True),
+    ]
+
+
+FUNCTIONS = Table("lambda_functions", MAIN, *_key_columns(), Column("document", Text, nullable=False))
+VERSIONS = Table(
+    "lambda_versions",
+    MAIN,
+    *_key_columns(),
+    Column("number", Integer, primary_key=True, autoincrement=False),  # 0 is $LATEST
+    Column("document", Text, nullable=False),
+)
+ALIASES = Table(
+    "lambda_aliases",
+    MAIN,
+    *_key_columns(),
+    Column("alias", String(128), primary_key=True),
+    Column("document", Text, nullable=False),
+)
+
+
+def _of(table: Table) -> list[Any]:
+    return [table.c[name] == bindparam(f"its_{name}") for name in ("account", "region", "name")]
+
+
+_NUMBER = VERSIONS.c.number == bindparam("its_number")
+_ALIAS = ALIASES.c.alias == bindparam("its_alias")
+_DOCUMENT: dict[str, Any] = {"document": bindparam("new_document")}
+
+SELECT_FUNCTION = select(FUNCTIONS.c.document).where(*_of(FUNCTIONS))
+SELECT_VERSION = select(VERSIONS.c.document).where(*_of(VERSIONS), _NUMBER)
+SELECT_ALIAS = select(ALIASES.c.document).where(*_of(ALIASES), _ALIAS)
+SELECT_ALIASES = select(ALIASES.c.document).where(*_of(ALIASES))
+SELECT_ALL_FUNCTIONS = select(FUNCTIONS.c.document)
+SELECT_ALL_VERSIONS = select(VERSIONS.c.document)
+SELECT_ALL_ALIASES = select(ALIASES.c.document)
+INSERT_FUNCTION = insert(FUNCTIONS)
+INSERT_VERSION = insert(VERSIONS)
+INSERT_ALIAS = insert(ALIASES)
+UPDATE_FUNCTION = update(FUNCTIONS).where(*_of(FUNCTIONS)).values(_DOCUMENT)
+UPDATE_VERSION = update(VERSIONS).where(*_of(VERSIONS), _NUMBER).values(_DOCUMENT)
+UPDATE_ALIAS = update(ALIASES).where(*_of(ALIASES), _ALIAS).values(_DOCUMENT)
+DELETE_VERSION = delete(VERSIONS).where(*_of(VERSIONS), _NUMBER)
+DELETE_ALIAS = delete(ALIASES).where(*_of(ALIASES), _ALIAS)
+DELETE_ALL_OF_A_FUNCTION = tuple(delete(table).where(*_of(table)) for table in (ALIASES, VERSIONS, FUNCTIONS))
+
+DELETE_EVERYTHING = tuple(delete(table) for table in (ALIASES, VERSIONS, FUNCTIONS))
+
+
+def function(tx: Connection, key: FunctionKey) -> Function | None:
+    """The function, if it exists."""
+    return _one(tx.execute(SELECT_FUNCTION, _where(key)).scalar(), Function)
+
+
+def version(tx: Connection, key: FunctionKey, number: int) -> FunctionVersion | None:
+    """A version by its number (0 is `$LATEST`), if it exists."""
+    return _one(tx.execute(SELECT_VERSION, _where(key, number=number)).scalar(), FunctionVersion)
+
+
+def alias(tx: Connection, key: FunctionKey, name: str) -> Alias | None:
+    """An alias, if it exists."""
+    return _one(tx.execute(SELECT_ALIAS, _where(key, alias=name)).scalar(), Alias)
+
+
+def aliases(tx: Connection, key: FunctionKey) -> list[Alias]:
+    """The aliases of a function."""
+    return [msgspec.json.decode(row, type=Alias) for row in tx.execute(SELECT_ALIASES, _where(key)).scalars()]
+
+
+def everything(tx: Connection) -> list[Function | FunctionVersion | Alias]:
+    """All there is, functions first: what the catalogue is built from at start."""
+    found: list[Function | FunctionVersion | Alias] = []
+    found += [msgspec.json.decode(row, type=Function) for row in tx.execute(SELECT_ALL_FUNCTIONS).scalars()]
+    found += [msgspec.json.decode(row, type=FunctionVersion) for row in tx.execute(SELECT_ALL_VERSIONS).scalars()]
+    found += [msgspec.json.decode(row, type=Alias) for row in tx.execute(SELECT_ALL_ALIASES).scalars()]
+    return found
+
+
+def insert_function(tx: Connection, row: Function) -> None:
+    """Adds a function; it must not exist."""
+    tx.execute(INSERT_FUNCTION, {**row.key._asdict(), "document": _document(row)})
+
+
+def insert_version(tx: Connection, row: FunctionVersion) -> None:
+    """Adds a version; it must not exist."""
+    tx.execute(INSERT_VERSION, {**row.key._asdict(), "number": row.number, "document": _document(row)})
+
+
+def insert_alias(tx: Connection, row: Alias) -> None:
+    """Adds an alias; it must not exist."""
+    tx.execute(INSERT_ALIAS, {**row.key._asdict(), "alias": row.name, "document": _document(row)})
+
+
+def update_function(tx: Connection, row: Function) -> None:
+    """Replaces a function."""
+    tx.execute(UPDATE_FUNCTION, _where(row.key) | {"new_document": _document(row)})
+
+
+def update_version(tx: Connection, row: FunctionVersion) -> None:
+    """Replaces a version."""
+    tx.execute(UPDATE_VERSION, _where(row.key, number=row.number) | {"new_document": _document(row)})
+
+
+def update_alias(tx: Connection, row: Alias) -> None:
+    """Replaces an alias."""
+    tx.execute(UPDATE_ALIAS, _where(row.key, alias=row.name) | {"new_document": _document(row)})
+
+
+def delete_function(tx: Connection, key: FunctionKey) -> None:
+    """Removes the function with its versions and aliases."""
+    for statement in DELETE_ALL_OF_A_FUNCTION:
+        tx.execute(statement, _where(key))
+
+
+def delete_everything(tx: Connection) -> None:
+    """Removes all functions of all accounts."""
+    for statement in DELETE_EVERYTHING:
+        tx.execute(statement)
+
+
+def delete_version(tx: Connection, key: FunctionKey, number: int) -> None:
+    """Removes a version, if it is there."""
+    tx.execute(DELETE_VERSION, _where(key, number=number))
+
+
+def delete_alias(tx: Connection, key: FunctionKey, name: str) -> None:
+    """Removes an alias, if it is there."""
+    tx.execute(DELETE_ALIAS, _where(key, alias=name))
+
+
+def _where(key: FunctionKey, **more: Any) -> dict[str, Any]:
+    return {f"its_{name}": value for name, value in {**key._asdict(), **more}.items()}
+
+
+def _document(row: Function | FunctionVersion | Alias) -> str:
+    return msgspec.json.encode(row).decode()
+
+
+def _one(document: str | None, kind: type[T]) -> T | None:
+    return None if document is None else msgspec.json.decode(document, type=kind)

@@ -1,0 +1,160 @@
+"""The service `lambda`: what it needs, and its operations."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+
+from lambent.aws.arn import parse_function
+from lambent.aws.caller import Caller, Scope
+from lambent.clock import Clock
+from lambent.config import Config
+from lambent.dispatch import Handler, Shape
+from lambent.engine.interpreters import Choice
+from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
+from lambent.observe.log import Log
+from lambent.services.lambda_ import rows
+from lambent.services.lambda_.api import aliases, code_location, functions, invoke, settings, tags, updates, versions
+from lambent.services.lambda_.catalogue import Catalogue
+from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run
+from lambent.services.lambda_.packages import Packages
+from lambent.services.lambda_.worker import Worker
+from lambent.store.database import Database
+
+
+class Engine(Protocol):
+    """What runs functions: `engine.invoke.Engine`."""
+
+    async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> InvocationResult:
+        """Runs a function once."""
+
+    async def retire(self, arn: str, *, keep_digests: frozenset[str] = frozenset()) -> None:
+        """Lets go of a function's other environments."""
+
+
+class EventQueue(Protocol):
+    """What keeps asynchronous invocations until they ran: `engine.event_queue.EventQueue`."""
+
+    async def put(
+        self, scope: Scope, function_arn: str, qualifier: str | None, payload: bytes, *, request_id: str
+    ) -> None:
+        """Returns once the event is committed."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Lambda:
+    """`load` comes before the first request; while `run` runs, functions become Active and old code goes.
+
+    `folder` is the service's own: packages that no function uses are deleted from it. `find_interpreter` is
+    `Interpreters.resolve`. `secret` signs the addresses of packages. `sample` decides between an alias's versions.
+    """
+
+    database: Database
+    folder: Path
+    engine: Engine
+    event_queue: EventQueue
+    find_interpreter: Callable[[str], Awaitable[Choice]]
+    clock: Clock
+    config: Config
+    secret: bytes
+    log: Log
+    sample: Callable[[], float] = random.random
+
+    packages: Packages = field(init=False)
+    catalogue: Catalogue = field(init=False)
+    worker: Worker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.packages = Packages(self.folder, self.clock)
+        self.catalogue = Catalogue(self.packages.folder)
+        self.worker = Worker(
+            database=self.database,
+            packages=self.packages,
+            catalogue=self.catalogue,
+            retire=self.engine.retire,
+            find_interpreter=self.find_interpreter,
+            pending_s=self.config.pending_s,
+            log=self.log,
+        )
+
+    async def load(self) -> None:
+        """Reads all functions from the store, and goes on with what a crash interrupted."""
+        self.catalogue.put(*await self.database.read(rows.everything))
+        for entry in self.catalogue.all():
+            for version in entry.versions.values():
+                if version.is_settling:
+                    self.worker.settle_soon(version)
+
+    async def run(self) -> None:
+        """Background work, until cancelled."""
+        await self.worker.run()
+
+    async def reset(self) -> None:
+        """Deletes every function of every account."""
+        await self.database.write(rows.delete_everything)
+        for entry in list(self.catalogue.all()):
+            self.catalogue.remove(entry.function.key)
+            self.worker.retire_soon(entry.function.key)
+
+    def operations(self) -> dict[str, Handler]:
+        """The operations that exist, by name."""
+        return {name: partial(operation, self) for name, operation in _OPERATIONS.items()}
+
+    async def code_page(self, path: str, query: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        """GET /_lambent/code/…: status, headers and the package that a Code.Location is the address of."""
+        return await code_location.page(self, path, query)
+
+    async def resolve(self, function_arn: str, qualifier: str | None) -> FunctionSpec:
+        """What an event for this function and qualifier runs now, its code unpacked.
+
+        Raises:
+            ApiError: ResourceNotFoundException, when it has been deleted; ResourceConflictException, when it cannot
+                run.
+        """
+        reference = parse_function(function_arn)
+        key = FunctionKey(reference.account or "", reference.region or "", reference.name)
+        return await self.ready_spec(self.catalogue.get(key).resolve(qualifier, sample=self.sample()))
+
+    async def ready_spec(self, version: FunctionVersion) -> FunctionSpec:
+        """What the engine needs to run a version, with its code unpacked. Touches no disk when that is done.
+
+        Raises:
+            ApiError: ResourceConflictException, when the version cannot run.
+        """
+        check_may_run(version)
+        spec = self.catalogue.get(version.key).specs[version.version]
+        digest = spec.code_dir.name
+        if not self.packages.is_ready(digest):
+            await self.packages.ensure(digest)
+        return spec
+
+
+Operation = Callable[[Lambda, Caller, Shape], Awaitable[Shape]]
+
+_OPERATIONS: Final[dict[str, Operation]] = {
+    "CreateAlias": aliases.create_alias,
+    "CreateFunction": functions.create_function,
+    "DeleteAlias": aliases.delete_alias,
+    "DeleteFunction": functions.delete_function,
+    "GetAccountSettings": settings.get_account_settings,
+    "GetAlias": aliases.get_alias,
+    "GetFunction": functions.get_function,
+    "GetFunctionCodeSigningConfig": settings.get_function_code_signing_config,
+    "GetFunctionConcurrency": settings.get_function_concurrency,
+    "GetFunctionConfiguration": functions.get_function_configuration,
+    "GetPolicy": settings.get_policy,
+    "GetRuntimeManagementConfig": settings.get_runtime_management_config,
+    "Invoke": invoke.invoke,
+    "ListAliases": aliases.list_aliases,
+    "ListFunctions": functions.list_functions,
+    "ListTags": tags.list_tags,
+    "ListVersionsByFunction": versions.list_versions_by_function,
+    "PublishVersion": versions.publish_version,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "UpdateAlias": aliases.update_alias,
+    "UpdateFunctionCode": updates.update_function_code,
+    "UpdateFunctionConfiguration": updates.update_function_configuration,
+}

@@ -1,0 +1,120 @@
+"""What happens after the answer: functions become Active, environments of old code go, unused packages go."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from sqlalchemy.engine import Connection
+
+from lambent.engine.interpreters import Choice, NoInterpreterError
+from lambent.observe.log import Log
+from lambent.services.lambda_ import rows
+from lambent.services.lambda_.catalogue import Catalogue
+from lambent.services.lambda_.model import FunctionKey, FunctionVersion, Status, settled
+from lambent.services.lambda_.packages import Packages
+from lambent.store.database import Database
+
+_COLLECT_S: Final = 60.0
+_PYTHON: Final = "python"
+
+
+class Retire(Protocol):
+    """`Engine.retire`."""
+
+    async def __call__(self, arn: str, *, keep_digests: frozenset[str] = frozenset()) -> None:
+        """Lets go of a function's other environments."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Worker:
+    """Jobs are handed in at once and done while `run` runs.
+
+    What waits is bounded by what there is: one job for each version that settles and each function that changed.
+    """
+
+    database: Database
+    packages: Packages
+    catalogue: Catalogue
+    retire: Retire
+    find_interpreter: Callable[[str], Awaitable[Choice]]
+    pending_s: float
+    log: Log
+    _settling: dict[tuple[FunctionKey, str], FunctionVersion] = field(default_factory=dict)
+    _retiring: set[FunctionKey] = field(default_factory=set)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def settle_soon(self, version: FunctionVersion) -> None:
+        """Brings a creation or an update into force, not before pollers could see that it was under way."""
+        self._settling[version.key, version.version] = version
+        self._wake.set()
+
+    def retire_soon(self, key: FunctionKey) -> None:
+        """Lets go of environments that the function no longer has a use for."""
+        self._retiring.add(key)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled. A job that was cut off is found again at the next start: its version is still settling."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._collect(), name="lambda.collect")
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._settling:
+                    _, version = self._settling.popitem()
+                    tasks.create_task(self._settle(version), name="lambda.settle")
+                while self._retiring:
+                    await self._retire(self._retiring.pop())
+
+    async def _settle(self, version: FunctionVersion) -> None:
+        await asyncio.sleep(self.pending_s)
+        failure = await self._failure(version)
+        revision_id = str(uuid.uuid4())
+
+        def change(tx: Connection) -> FunctionVersion | None:
+            now = rows.version(tx, version.key, version.number)
+            if now is None or now.revision_id != version.revision_id:
+                return None  # deleted meanwhile, perhaps created anew
+            done = settled(now, failure, revision_id=revision_id)
+            rows.update_version(tx, done)
+            return done
+
+        def committed(done: FunctionVersion | None) -> None:
+            if done is not None:
+                self.catalogue.put(done)
+
+        if await self.database.write(change, committed=committed) is not None:
+            await self._retire(version.key)
+
+    async def _failure(self, version: FunctionVersion) -> Status | None:
+        """Why the version cannot run, or None. Its code is unpacked then."""
+        runtime = version.configuration.runtime
+        if not runtime.startswith(_PYTHON):
+            return _failed("InvalidRuntime", f"Lambent does not run {runtime} yet. It runs python3.10 to python3.15.")
+        try:
+            await self.find_interpreter(runtime)
+            await self.packages.ensure(version.code.digest)
+        except NoInterpreterError as error:
+            return _failed("InvalidRuntime", str(error))
+        except OSError as error:
+            self.log.error("lambda.package_unavailable", function=version.key.arn(version.version))
+            return _failed("InternalError", f"The code could not be unpacked: {error.strerror}.")
+        return None
+
+    async def _retire(self, key: FunctionKey) -> None:
+        entry = self.catalogue.find(key)
+        keep = frozenset(spec.digest for spec in entry.specs.values()) if entry else frozenset()
+        await self.retire(key.arn(), keep_digests=keep)
+
+    async def _collect(self) -> None:
+        """At start what a crash left, then each minute what functions stopped using."""
+        await self.packages.collect(self.catalogue.digests, at_start=True)
+        while True:
+            await asyncio.sleep(_COLLECT_S)
+            await self.packages.collect(self.catalogue.digests)
+
+
+def _failed(code: str, reason: str) -> Status:
+    return Status(value="Failed", reason=reason, code=code)

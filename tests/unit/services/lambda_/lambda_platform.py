@@ -1,0 +1,128 @@
+"""The Lambda service on a real store, with an engine that answers at once and keeps what it was told."""
+
+import asyncio
+import io
+import zipfile
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from lambent.aws.caller import Caller
+from lambent.aws.errors import ApiError
+from lambent.config import Config
+from lambent.engine.interpreters import Choice, Interpreter, NoInterpreterError
+from lambent.engine.spec import InvocationResult
+from lambent.observe.log import Log
+from lambent.services.lambda_.service import Lambda
+from lambent.store.database import Database
+from lambent.store.schema import MAIN
+
+ACCOUNT = "123456789012"
+REGION = "eu-west-1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/lambda"
+ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:fn"
+CALLER = Caller(account=ACCOUNT, region=REGION, base_url="http://127.0.0.1:4566", request_id="the-request")
+
+
+def make_zip(**files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in (files or {"app": "def handler(event, context): return 1"}).items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.py", (2026, 1, 1, 0, 0, 0)), content)
+    return buffer.getvalue()
+
+
+ZIP = make_zip()
+OTHER_ZIP = make_zip(app="def handler(event, context): return 2")
+
+
+@dataclass
+class KeptEngine:
+    """Answers each invocation with `result`."""
+
+    result: InvocationResult = field(default_factory=lambda: InvocationResult(payload=b'"done"'))
+    invoked: list = field(default_factory=list)
+    retired: list = field(default_factory=list)
+
+    async def invoke(self, spec, invocation):
+        assert (spec.code_dir / "app.py").exists()
+        self.invoked.append((spec, invocation))
+        return self.result
+
+    async def retire(self, arn, *, keep_digests=frozenset()):
+        self.retired.append((arn, keep_digests))
+
+
+@dataclass
+class KeptEvents:
+    kept: list = field(default_factory=list)
+
+    async def put(self, scope, function_arn, qualifier, payload, *, request_id):
+        self.kept.append((scope, function_arn, qualifier, payload, request_id))
+
+
+async def has_python(runtime):
+    if runtime == "python3.10":
+        raise NoInterpreterError("No interpreter for python3.10 on this machine.")
+    return Choice(Interpreter((3, 13, 0), "/usr/bin/python3"))
+
+
+@dataclass
+class Platform:
+    """`await platform("CreateFunction", ...)` calls an operation."""
+
+    service: Lambda
+    engine: KeptEngine
+    events: KeptEvents
+    clock: object
+
+    async def __call__(self, operation, *, caller=CALLER, **params):
+        return await self.service.operations()[operation](caller, params)
+
+    async def refused(self, operation, *, caller=CALLER, **params):
+        with pytest.raises(ApiError) as raised:
+            await self(operation, caller=caller, **params)
+        return raised.value.code, raised.value.message
+
+    async def create(self, name="fn", *, wait=True, **params):
+        members = {"Runtime": "python3.13", "Handler": "app.handler", "Role": ROLE, "Code": {"ZipFile": ZIP}} | params
+        answer = await self("CreateFunction", FunctionName=name, **members)
+        if wait:
+            await self.settled(name)
+        return answer
+
+    async def settled(self, name="fn", qualifier="$LATEST"):
+        async with asyncio.timeout(600):
+            while True:
+                answer = await self("GetFunctionConfiguration", FunctionName=name, Qualifier=qualifier)
+                if answer["State"] != "Pending" and answer.get("LastUpdateStatus") != "InProgress":
+                    return answer
+                await asyncio.sleep(0.01)
+
+    async def update(self, name="fn", **params):
+        await self("UpdateFunctionConfiguration", FunctionName=name, **params)
+        return await self.settled(name)
+
+
+@asynccontextmanager
+async def platform(folder, clock, *, runs=True, **settings):
+    engine, events = KeptEngine(), KeptEvents()
+    async with Database.open(folder / "main.db", metadata=MAIN, durable=False) as database:
+        service = Lambda(
+            database=database,
+            folder=folder / "lambda",
+            engine=engine,
+            event_queue=events,
+            find_interpreter=has_python,
+            clock=clock,
+            config=Config(**settings),
+            secret=b"s" * 32,
+            log=Log("off"),
+        )
+        await service.load()
+        async with asyncio.TaskGroup() as tasks:
+            worker = tasks.create_task(service.run()) if runs else None
+            yield Platform(service, engine, events, clock)
+            if worker:
+                worker.cancel()

@@ -28,8 +28,8 @@ MAX_PAGE_EVENTS: Final = 10_000
 MAX_PAGE_BYTES: Final = 1_048_576
 # How much of a group one FilterLogEvents call looks through before it answers with what it has and a token, as AWS
 # does: about a tenth of a second with a simple pattern.
-MAX_SCANNED_EVENTS: Final = 50_000
-MAX_SCANNED_BYTES: Final = 8 * 1024 * 1024
+MAX_SCANNED_EVENTS: Final = 20_000
+MAX_SCANNED_BYTES: Final = 4 * 1024 * 1024
 
 _GROUP_ARN: Final = re.compile(r"arn:aws[a-z-]*:logs:([a-z0-9-]+):(\d{12}):log-group:([^:*]+)(:\*)?", re.ASCII)
 

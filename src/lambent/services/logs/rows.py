@@ -98,11 +98,12 @@ STATS: Final = Table(
     "logs_stream_stats",
     BULK,
     Column("stream_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("group_id", BigInteger, nullable=False, index=True),
+    Column("group_id", BigInteger, nullable=False),
     Column("first_timestamp", BigInteger, nullable=False),
     Column("last_timestamp", BigInteger, nullable=False),
     Column("last_ingested_at", BigInteger, nullable=False),
     Column("stored_bytes", BigInteger, nullable=False),
+    Index("logs_stream_stats_of_group", "group_id"),
 )
 
 # --- groups

@@ -133,8 +133,8 @@ class Metadata(msgspec.Struct, rename=_as_in_the_model):
     """What holds for a whole service."""
 
     api_version: str
-    endpoint_prefix: str
     protocol: str
+    endpoint_prefix: str = ""
     protocols: list[str] = []
     json_version: str = "1.0"
     target_prefix: str | None = None
@@ -188,10 +188,16 @@ class ServiceModel:
         return self.metadata.aws_query_compatible is not None
 
     def resolve(self, reference: Reference) -> Shape:
-        """The shape, with the traits of this mention."""
+        """The shape, with the traits of this mention. The name on the wire is the mention's alone."""
         shape = self._shapes[reference.shape]
         own = {trait: value for trait in _TRAITS if (value := getattr(reference, trait)) != _PLAIN[trait]}
+        if shape.location_name is not None:
+            own.setdefault("location_name", None)
         return msgspec.structs.replace(shape, **own) if own else shape
+
+    def root_name(self, shape: Shape) -> str:
+        """What the shape is called as the root of a document."""
+        return shape.location_name or self._shapes[shape.name].location_name or shape.name
 
     def shape(self, name: str) -> Shape:
         """The shape of this name. Raises KeyError."""

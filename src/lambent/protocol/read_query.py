@@ -65,7 +65,11 @@ class QueryReaders:
 
     def structure(self, members: Mapping[str, Shape]) -> ReadPairs:
         """Reads a structure of these members."""
-        fields = {self._name(name, shape): (name, self.reader(shape)) for name, shape in members.items()}
+        fields = {
+            wire_name: (name, self.reader(shape))
+            for name, shape in members.items()
+            for wire_name in self._names(name, shape)
+        }
 
         def read(pairs: Pairs) -> dict[str, Any]:
             params = {}
@@ -77,11 +81,11 @@ class QueryReaders:
 
         return read
 
-    def _name(self, name: str, shape: Shape) -> str:
-        # A flattened list takes the name of its items, where they have one.
-        if shape.type == "list" and shape.flattened and (item := self._model.item(shape).wire_name):
-            return item
-        return shape.wire_name or name
+    def _names(self, name: str, shape: Shape) -> set[str]:
+        own = shape.wire_name or name
+        # A flattened list goes by the name of its items too: older models mean that, and botocore prefers it.
+        item = self._model.item(shape).wire_name if shape.type == "list" and shape.flattened else None
+        return {own, item or own}
 
 
 def _by_head(pairs: Pairs) -> dict[str, Pairs]:

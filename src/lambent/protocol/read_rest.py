@@ -72,6 +72,8 @@ def _header_reader(model: ServiceModel, shape: Shape) -> ReadText:
 
 def header_list(text: str) -> list[str]:
     """The items of a list in a header; an item in double quotes may hold commas."""
+    if not text:
+        return []
     if '"' not in text:
         return [one.strip() for one in text.split(",")]
     items, end = [], 0
@@ -115,16 +117,14 @@ def _query(model: ServiceModel, members: Mapping[str, Shape]) -> ReadRest:
     def read(_labels: Mapping[str, str], request: HttpRequest, params: dict[str, Any]) -> None:
         if not request.query:
             return
-        others: list[tuple[str, str]] = []
-        for key, text in _pairs(request.query):
+        pairs = _pairs(request.query)
+        for key, text in pairs:
             if (scalar := scalars.get(key)) is not None:
                 params[scalar[0]] = scalar[1](text)
             elif (many := lists.get(key)) is not None:
                 params.setdefault(many[0], []).append(many[1](text))
-            else:
-                others.append((key, text))
-        for name, holds_lists in maps if others else ():
-            params[name] = _query_map(others, holds_lists=holds_lists)
+        for name, holds_lists in maps:  # has them all, those with members of their own too
+            params[name] = _query_map(pairs, holds_lists=holds_lists)
 
     return read
 
@@ -137,7 +137,7 @@ def _pairs(query: str) -> list[tuple[str, str]]:
 
 
 def _query_map(pairs: list[tuple[str, str]], *, holds_lists: bool) -> dict[str, Any]:
-    """What no other member takes. The first value of a name that comes twice counts."""
+    """The first value of a name that comes twice counts, unless lists are held."""
     found: dict[str, Any] = {}
     for key, text in pairs:
         if holds_lists:

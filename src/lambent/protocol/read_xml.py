@@ -72,7 +72,8 @@ class XmlReaders:
             if shape.xml_attribute:
                 attributes.append((_local(shape.wire_name or name), name, text_reader(shape)))
             else:
-                fields[_local(self._name(name, shape))] = (name, self.reader(shape))
+                for wire_name in self._names(name, shape):
+                    fields[_local(wire_name)] = (name, self.reader(shape))
 
         def read(elements: list[Element]) -> dict[str, Any]:
             element = elements[-1]
@@ -88,10 +89,11 @@ class XmlReaders:
 
         return read
 
-    def _name(self, name: str, shape: Shape) -> str:
-        if shape.type == "list" and shape.flattened and shape.wire_name is None:
-            return self._model.item(shape).wire_name or name
-        return shape.wire_name or name
+    def _names(self, name: str, shape: Shape) -> set[str]:
+        own = shape.wire_name or name
+        # A flattened list goes by the name of its items too, where the model gives one.
+        item = self._model.item(shape).wire_name if shape.type == "list" and shape.flattened else None
+        return {own, item or own}
 
 
 def _local(name: str) -> str:

@@ -36,6 +36,7 @@ _ROOTS: Final = {
     "ListParts": "ListPartsResult",
 }
 _S3_NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
+_OUTSIDE: Final = ("header", "headers", "statusCode")
 _NO_BODY: Final = (204, 304)
 
 _compiled: dict[tuple[str, str, str], Serialize] = {}
@@ -154,7 +155,8 @@ def _rest_body(model: ServiceModel, operation: str, shape: Shape, protocol: str)
     default = "application/json" if is_json else "application/xml"
     if shape.payload:
         return _payload(model, shape.payload, members[shape.payload], default)
-    inside = {name: member for name, member in members.items() if member.location is None}
+    # A location that only requests have (querystring) means nothing here.
+    inside = {name: member for name, member in members.items() if member.location not in _OUTSIDE}
     if not inside:
         return default, lambda _result: b""
     if is_json:
@@ -162,8 +164,8 @@ def _rest_body(model: ServiceModel, operation: str, shape: Shape, protocol: str)
         return default, lambda result: encode_json(write(result))
     if model.name == "s3" and operation == "GetBucketLocation":
         return default, _bucket_location
-    root = shape.location_name or (_ROOTS.get(operation, shape.name) if model.name == "s3" else shape.name)
-    return default, _xml_document(model, root, inside, shape)
+    root = _ROOTS.get(operation) if model.name == "s3" else None
+    return default, _xml_document(model, root or model.root_name(shape), inside, shape)
 
 
 def _payload(model: ServiceModel, name: str, payload: Shape, default: str) -> tuple[str, _WriteBody]:
@@ -179,7 +181,7 @@ def _payload(model: ServiceModel, name: str, payload: Shape, default: str) -> tu
     if is_json:
         write = ValueWriters(model).writer(payload)
         return default, lambda result: b"" if result.get(name) is None else encode_json(write(result[name]))
-    write_xml = _xml_document(model, payload.location_name or payload.name, model.members(payload), payload)
+    write_xml = _xml_document(model, model.root_name(payload), model.members(payload), payload)
     return default, lambda result: b"" if result.get(name) is None else write_xml(result[name])
 
 

@@ -120,9 +120,9 @@ class XmlWriters:
         return write
 
     def _name(self, name: str, shape: Shape) -> str:
-        # A flattened list takes the name of its items, where they have one.
-        if shape.type == "list" and shape.flattened and (item := self._model.item(shape).wire_name):
-            return item
+        # A flattened list without a name of its own takes that of its items, where they have one.
+        if shape.type == "list" and shape.flattened and shape.wire_name is None:
+            return self._model.item(shape).wire_name or name
         return shape.wire_name or name
 
     def _list(self, shape: Shape, name: str) -> WriteElement:

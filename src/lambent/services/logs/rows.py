@@ -24,7 +24,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    case,
     delete,
     func,
     insert,
@@ -33,8 +32,6 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.sqlite import Insert
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from lambent.aws.caller import Scope
 from lambent.services.logs.model import Event, Group, Stats, Stream, split_position
@@ -281,7 +278,7 @@ def insert_events(tx: Connection, events: Sequence[NewEvent]) -> None:
         tx.execute(insert(EVENTS), [dict(zip(_COLUMNS, event, strict=True)) for event in events])
     else:
         tx.execute(_INSERT_BATCH[tx.dialect.name], {"batch": batch.decode()})
-    tx.execute(_ADD_STATS, _added(events))
+    tx.execute(_ADD_STATS[tx.dialect.name], _added(events))
 
 
 def _added(events: Sequence[NewEvent]) -> list[dict[str, int]]:
@@ -306,23 +303,20 @@ def _added(events: Sequence[NewEvent]) -> list[dict[str, int]]:
     return list(added.values())
 
 
-def _add_stats() -> Insert:
-    statement = upsert(STATS)
-    new, old = statement.excluded, STATS.c
-    latest = ("last_timestamp", "last_ingested_at")
-    return statement.on_conflict_do_update(
-        index_elements=[old.stream_id],
-        set_={
-            "first_timestamp": case(
-                (new.first_timestamp < old.first_timestamp, new.first_timestamp), else_=old.first_timestamp
-            ),
-            **{name: case((new[name] > old[name], new[name]), else_=old[name]) for name in latest},
-            "stored_bytes": old.stored_bytes + new.stored_bytes,
-        },
-    )
-
-
-_ADD_STATS: Final = _add_stats()
+_ADD_STATS_TEXT: Final = (
+    "INSERT INTO logs_stream_stats "
+    "(stream_id, group_id, first_timestamp, last_timestamp, last_ingested_at, stored_bytes) "
+    "VALUES (:stream_id, :group_id, :first_timestamp, :last_timestamp, :last_ingested_at, :stored_bytes) "
+    "ON CONFLICT (stream_id) DO UPDATE SET "
+    "first_timestamp = {least}(logs_stream_stats.first_timestamp, excluded.first_timestamp), "
+    "last_timestamp = {greatest}(logs_stream_stats.last_timestamp, excluded.last_timestamp), "
+    "last_ingested_at = {greatest}(logs_stream_stats.last_ingested_at, excluded.last_ingested_at), "
+    "stored_bytes = logs_stream_stats.stored_bytes + excluded.stored_bytes"
+)
+_ADD_STATS: Final = {
+    "sqlite": text(_ADD_STATS_TEXT.format(least="min", greatest="max")),
+    "postgresql": text(_ADD_STATS_TEXT.format(least="least", greatest="greatest")),
+}
 _EVENT: Final = tuple(EVENTS.c[name] for name in ("id", "stream_id", "timestamp", "ingested_at", "size", "message"))
 
 

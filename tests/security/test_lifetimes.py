@@ -52,12 +52,12 @@ def parent_of(pid: int) -> int:
 def test_killed_it_is_gone_with_all_its_processes(fresh: Callable[..., Inside]) -> None:
     def leave_a_child():
         import os
-        import time
+        import signal
 
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:
-                time.sleep(600)
+                signal.pause()
             os._exit(0)
 
     environment = fresh()

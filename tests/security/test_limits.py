@@ -40,13 +40,13 @@ def test_the_most_memory_used_is_known_after_the_end(limited: Callable[..., Insi
 def test_a_fork_bomb_stops_at_the_limit(fresh: Callable[..., Inside]) -> None:
     def fork_bomb():
         import os
-        import time
+        import signal
 
         count = 1
         while count < 1200:
             try:
                 if os.fork() == 0:
-                    time.sleep(600)
+                    signal.pause()
             except BlockingIOError:
                 return count
             count += 1
@@ -127,19 +127,18 @@ def test_a_frozen_environment_does_not_run(fresh: Callable[..., Inside], inside:
     def start_writing():
         import os
         import threading
-        import time
 
         def forever():
             while True:
                 os.write(1, b".")
-                time.sleep(0.0005)
+                threading.Event().wait(0.0005)
 
         threading.Thread(target=forever, daemon=True).start()
 
     def nap():
-        import time
+        import threading
 
-        time.sleep(0.05)
+        threading.Event().wait(0.05)
 
     def written_during_a_nap() -> int:
         inside.run(nap)

@@ -54,11 +54,10 @@ def test_killing_everything_kills_only_itself(fresh: Callable[..., Inside], insi
     def kill_all():
         import os
         import signal
-        import time
 
         child = os.fork()
         if child == 0:
-            time.sleep(600)
+            signal.pause()
         os.kill(-1, signal.SIGKILL)
         return os.waitpid(child, 0)[1]
 
@@ -70,11 +69,11 @@ def test_a_process_cannot_be_traced(inside: Inside, outside: Outside) -> None:
     def trace():
         import ctypes
         import os
-        import time
+        import signal
 
         child = os.fork()
         if child == 0:
-            time.sleep(600)
+            signal.pause()
         libc = ctypes.CDLL(None, use_errno=True)
         result, number = libc.ptrace(16, child, 0, 0), ctypes.get_errno()  # PTRACE_ATTACH
         os.kill(child, 9)

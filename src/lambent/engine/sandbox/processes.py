@@ -30,13 +30,16 @@ def send_signal(pid: int, number: signal.Signals) -> None:
 
 def resident_bytes(pid: int) -> int:
     """The sum of the peaks of resident memory of the tree's processes; pages they share count for each."""
-    total = 0
-    for member in tree(pid):
-        with contextlib.suppress(OSError), open(f"/proc/{member}/status", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    total += int(line.split()[1]) * 1024
-    return total
+    return sum(_peak_bytes(member) for member in tree(pid))
+
+
+def _peak_bytes(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            peaks = [line for line in file if line.startswith("VmHWM:")]
+    except OSError:
+        return 0
+    return int(peaks[0].split()[1]) * 1024 if peaks else 0
 
 
 def start_time(pid: int) -> int | None:

@@ -58,11 +58,9 @@ def _remove_tree(folder: Path) -> int:
 
 def _remove(group: Path) -> bool:
     try:
-        members = [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
-        for pid in members:
-            if pid > 0:  # 0 is a process outside our own process namespace
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        members = (group / "cgroup.procs").read_text().split()
+        for member in members:
+            _kill(int(member))
         state = group / "freezer.state"
         if members and state.exists():
             state.write_text("THAWED")
@@ -72,3 +70,9 @@ def _remove(group: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _kill(pid: int) -> None:
+    if pid > 0:  # 0 is a process outside our own process namespace
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -86,17 +86,21 @@ class Launcher:
         while True:
             busy = self._has_idle_work()
             events = self._poll.poll(0 if busy else None)
-            for fd, _ in events:
-                if fd == self._node.fileno():
-                    if not self._read_orders():
-                        return
-                elif fd == self._wakeup:
-                    os.read(self._wakeup, 4096)
-                    self._bury()
-                elif fd in self._starting:
-                    self._on_started(fd)
+            if not all(self._on_readable(fd) for fd, _ in events):
+                return
             if not events and busy:
                 self._work_while_idle()
+
+    def _on_readable(self, fd: int) -> bool:
+        """Handle one descriptor; False when it was the node hanging up."""
+        if fd == self._node.fileno():
+            return self._read_orders()
+        if fd == self._wakeup:
+            os.read(self._wakeup, 4096)
+            self._bury()
+        elif fd in self._starting:
+            self._on_started(fd)
+        return True
 
     def close(self) -> None:
         """Kill what lives, take every wall down."""

@@ -1,9 +1,8 @@
 """One database file: one writer that commits for all who wait, and readers beside it.
 
 `await database.write(change)` runs `change(connection)`, plain synchronous code, in the writer's thread, together with
-every other change that waits, in one transaction, and returns its value after the commit. If one of them raises, the
-transaction is rolled back and they run again, apart from each other. So a change may run more than once: it reads and
-writes rows and does nothing else. The same holds for `read`, on a connection that cannot write.
+every other change that waits, in one transaction, and returns its value after the commit. A change may run more than
+once: it reads and writes rows and does nothing else. The same holds for `read`, on a connection that cannot write.
 
 How rows.py writes its statements: as module-level objects with `bindparam`, so that SQLAlchemy finds their compiled
 form in its cache and a call costs only the execution:
@@ -12,9 +11,13 @@ form in its cache and a call costs only the execution:
 
     def function(tx: Connection, arn: str) -> Row | None:
         return tx.execute(_GET, {"arn": arn}).one_or_none()
+
+A change that finds its caller to be wrong raises before it writes: then its neighbours do not notice. If it raises
+after it wrote, the whole transaction is taken back, and each change of it runs again, alone, with an fsync of its own.
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,18 +27,21 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool
 
 T = TypeVar("T")
 
 # A batch is one transaction and one fsync. Beyond this size the callers at its front would wait for those at its end.
 _BATCH: Final = 512
+# About a second of work on a healthy disk. Whoever comes when so many wait is refused (a 500, which AWS's clients try
+# again), since a queue that grows faster than it is worked off only turns every answer into a late one.
+_MAX_WAITING: Final = 20_000
+# SQLite reads from the page cache, so a few threads are enough; further readers wait for one of them.
 _READERS: Final = 4
+# Only a second process (a backup, `sqlite3` in a shell) ever holds the lock.
 _BUSY_TIMEOUT_MS: Final = 10_000
-
-# Far more than a node takes requests at once: a healthy disk works this off in about a second, and who meets the bound
-# on a sick one is told so (a 500, which AWS's clients try again) instead of waiting in memory without end.
-_MOST_WAITING: Final = 20_000
+# What a checkpoint leaves of the write-ahead log, after a long reader let it grow.
+_WAL_LIMIT_BYTES: Final = 64 * 1_048_576
 
 
 class DatabaseBusyError(Exception):
@@ -58,13 +64,13 @@ class Database:
     """Use `Database.open`. All methods belong to the event loop that opened it."""
 
     path: Path
-    _writer: Engine
-    _readers: Engine
+    _writer: "_Writer"
+    _readers: "_Readers"
     _write_thread: ThreadPoolExecutor
     _read_threads: ThreadPoolExecutor
-    _waiting: "deque[_Change]" = field(default_factory=deque)
+    _waiting: "deque[_Change]" = field(default_factory=deque)  # at most _MAX_WAITING
     _writing: "asyncio.Future[None] | None" = None
-    _reading: int = 0
+    _reading: int = 0  # at most _MAX_WAITING
     _closed: bool = False
 
     @classmethod
@@ -77,8 +83,8 @@ class Database:
         """
         database = cls(
             path=path,
-            _writer=writing_engine(path, durable=durable),
-            _readers=_reading_engine(path),
+            _writer=_Writer(writing_engine(path, durable=durable)),
+            _readers=_Readers(_reading_engine(path)),
             _write_thread=ThreadPoolExecutor(1, thread_name_prefix=f"{path.stem}-writer"),
             _read_threads=ThreadPoolExecutor(_READERS, thread_name_prefix=f"{path.stem}-reader"),
         )
@@ -96,15 +102,14 @@ class Database:
         committed all the same, and `committed` runs.
 
         Raises whatever the change raises, and the database's own error if the commit fails; then nothing is kept.
-        Whatever `committed` raises comes to this caller too, though the change is kept.
+        What `committed` raises comes to this caller too, though the change is kept.
 
         Raises:
-            DatabaseBusyError: too many changes wait already.
+            DatabaseBusyError: the writer is over a second behind.
         """
-        if self._closed:
-            raise RuntimeError(f"{self.path.name} is closed")
-        if len(self._waiting) >= _MOST_WAITING:
-            raise DatabaseBusyError(f"{len(self._waiting)} changes wait for {self.path.name}")
+        self._check_open()
+        if len(self._waiting) >= _MAX_WAITING:
+            raise DatabaseBusyError(f"{len(self._waiting)} changes wait for {self.path.name}; try again later")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Change(change, done, cast("Callable[[Any], None] | None", committed)))
         if self._writing is None:
@@ -112,38 +117,40 @@ class Database:
         return await done
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """What the query returns, from one moment: that of the last commit, or a later one.
+        """What the query returns; all its statements see the same commit, the last one or a later.
 
         A caller that is cancelled stops waiting; the query runs to its end.
 
         Raises:
             DatabaseBusyError: too many queries wait already.
         """
-        if self._reading >= _MOST_WAITING:
-            raise DatabaseBusyError(f"{self._reading} queries wait for {self.path.name}")
-        future = asyncio.get_running_loop().run_in_executor(self._read_threads, _query, self._readers, query)
+        self._check_open()
+        if self._reading >= _MAX_WAITING:
+            raise DatabaseBusyError(f"{self._reading} queries wait for {self.path.name}; try again later")
+        future = asyncio.get_running_loop().run_in_executor(self._read_threads, self._readers.run, query)
         self._reading += 1
         future.add_done_callback(self._has_read)
         return await future
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError(f"{self.path.name} is closed")
 
     def _has_read(self, _future: "asyncio.Future[Any]") -> None:
         self._reading -= 1
 
     def _start_batch(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-        loop = asyncio.get_running_loop()
-        self._writing = loop.run_in_executor(self._write_thread, _run, self._writer, batch)
+        # Through the executor, not a queue of our own, so that a loop whose time jumps knows that a thread is busy.
+        self._writing = asyncio.get_running_loop().run_in_executor(self._write_thread, self._writer.run, batch)
         self._writing.add_done_callback(lambda future: self._deliver(batch, future))
 
     def _deliver(self, batch: list[_Change], future: "asyncio.Future[None]") -> None:
         """Tell the batch's callers how it went, then go on with those who came meanwhile."""
-        future.result()  # _run raises nothing
+        future.result()  # it raises nothing: each change holds its own error
         for change in batch:
             if change.error is None and change.committed is not None:
-                try:
-                    change.committed(change.value)
-                except BaseException as error:  # its caller hears of it; the others go on
-                    change.error = error
+                _follow(change, change.committed)
         for change in batch:
             if change.done.done():
                 continue  # its caller was cancelled
@@ -160,77 +167,99 @@ class Database:
         try:
             while self._writing is not None:
                 await asyncio.wait([self._writing])  # its callback, which takes the next batch, is older than ours
-        finally:  # should we be cancelled, at most a transaction is still running: wait for it
-            self._write_thread.shutdown()
-            self._read_threads.shutdown()
-            self._writer.dispose()
-            self._readers.dispose()
+        finally:  # should we be cancelled, at most one transaction is still running: the thread closes after it
+            closing = asyncio.get_running_loop().run_in_executor(self._write_thread, self._close_files)
+            self._write_thread.shutdown(wait=False)
+            await closing
+
+    def _close_files(self) -> None:
+        """Readers first: the last connection to close empties the write-ahead log, and a reader cannot."""
+        self._read_threads.shutdown()
+        self._readers.close()
+        self._writer.close()
 
 
-# In the writer's and the readers' threads
+def _follow(change: _Change, committed: Callable[[Any], None]) -> None:
+    """What it raises is the caller's to know; the others' callbacks must run all the same."""
+    try:
+        committed(change.value)
+    except BaseException as error:
+        change.error = error
 
 
-def _run(engine: Engine, batch: list[_Change]) -> None:
-    """Every change has its value or its error afterwards.
+class _Writer:
+    """What the writer's thread owns: the one connection that may write."""
 
-    The cheapest way first. All share a transaction. If that fails, they share one with a savepoint around each, which
-    costs four times as much, but still a single fsync. If even that one cannot be committed, each has its own.
-    """
-    if len(batch) > 1 and (_run_together(engine, batch) or _run_with_savepoints(engine, batch)):
-        return
-    for change in batch:
-        change.value, change.error = None, None
+    def __init__(self, engine: Engine) -> None:
+        self._connection = engine.connect()
+        self._sqlite: Any = self._connection.connection.driver_connection
+        self._writes = 0
+        event.listen(engine, "before_cursor_execute", self._note)
+
+    def run(self, batch: list[_Change]) -> None:
+        """All in one transaction; or, if that cannot be, each in its own. A change holds its value or its error."""
         try:
-            with engine.begin() as transaction:
-                change.value = change.run(transaction)
+            with self._connection.begin():
+                for change in batch:
+                    self._apply(change)
+        except BaseException as error:
+            if len(batch) == 1:
+                batch[0].error = batch[0].error or error
+                return
+            for change in batch:
+                self.run([change])
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _apply(self, change: _Change) -> None:
+        """Raises only if what the change wrote must be taken back."""
+        before = self._writes
+        change.value = change.error = None
+        try:
+            change.value = change.run(self._connection)
         except BaseException as error:
             change.error = _presentable(error)
+            if self._writes != before:
+                raise
+        # A full disk makes SQLite roll back by itself, and a change could swallow that error. What followed would be
+        # committed statement by statement, and what came before acknowledged although it is gone.
+        if not self._sqlite.in_transaction:
+            raise RuntimeError("the transaction ended inside a change")
+
+    def _note(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith("SELECT"):
+            self._writes += 1
 
 
-def _run_together(engine: Engine, batch: list[_Change]) -> bool:
-    """Whether all was committed; else nothing is."""
-    try:
-        with engine.begin() as transaction:
-            for change in batch:
-                change.value = change.run(transaction)
-    except BaseException:  # whose error this is, and whether it stays one, shows when they are apart
-        return False
-    return True
+class _Readers:
+    """Connections that cannot write, kept: taking one from SQLAlchemy's pool costs more than a query."""
 
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._idle: deque[Connection] = deque()  # at most one for each thread
 
-def _run_with_savepoints(engine: Engine, batch: list[_Change]) -> bool:
-    """Whether those that did not raise were committed; else nothing is."""
-    try:
-        with engine.begin() as transaction:
-            for change in batch:
-                _run_in_savepoint(transaction, change)
-    except BaseException:  # the commit failed, or SQLite gave up the whole transaction (a full disk)
-        return False
-    return True
+    def run(self, query: Callable[[Connection], T]) -> T:
+        """In a reader's thread."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        try:
+            with connection.begin():
+                return query(connection)
+        except StopIteration as error:
+            raise _presentable(error) from error
+        finally:
+            self._idle.append(connection)
 
-
-def _run_in_savepoint(transaction: Connection, change: _Change) -> None:
-    change.value, change.error = None, None
-    savepoint = transaction.begin_nested()
-    try:
-        change.value = change.run(transaction)
-    except BaseException as error:
-        change.error = _presentable(error)
-        savepoint.rollback()
-    else:
-        savepoint.commit()
-
-
-def _query(engine: Engine, query: Callable[[Connection], T]) -> T:
-    try:
-        with engine.connect() as connection:
-            return query(connection)
-    except StopIteration as error:
-        raise _presentable(error) from error
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
 
 def _presentable(error: BaseException) -> BaseException:
-    """The error, or what stands for it: a future does not take StopIteration, which `next` raises."""
+    """The error, or what stands for it: a future does not take StopIteration, and its caller would wait for ever."""
     if not isinstance(error, StopIteration):
         return error
     stand_in = RuntimeError("a change or query raised StopIteration")

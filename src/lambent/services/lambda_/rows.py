@@ -62,8 +62,6 @@ DELETE_VERSION = delete(VERSIONS).where(*_of(VERSIONS), _NUMBER)
 DELETE_ALIAS = delete(ALIASES).where(*_of(ALIASES), _ALIAS)
 DELETE_ALL_OF_A_FUNCTION = tuple(delete(table).where(*_of(table)) for table in (ALIASES, VERSIONS, FUNCTIONS))
 
-DELETE_EVERYTHING = tuple(delete(table) for table in (ALIASES, VERSIONS, FUNCTIONS))
-
 
 def function(tx: Connection, key: FunctionKey) -> Function | None:
     """The function, if it exists."""
@@ -128,12 +126,6 @@ def delete_function(tx: Connection, key: FunctionKey) -> None:
     """Removes the function with its versions and aliases."""
     for statement in DELETE_ALL_OF_A_FUNCTION:
         tx.execute(statement, _where(key))
-
-
-def delete_everything(tx: Connection) -> None:
-    """Removes all functions of all accounts."""
-    for statement in DELETE_EVERYTHING:
-        tx.execute(statement)
 
 
 def delete_version(tx: Connection, key: FunctionKey, number: int) -> None:

@@ -80,23 +80,12 @@ class Lambda:
         )
 
     async def load(self) -> None:
-        """Reads all functions from the store, and goes on with what a crash interrupted."""
+        """Reads all functions from the store."""
         self.catalogue.put(*await self.database.read(rows.everything))
-        for entry in self.catalogue.all():
-            for version in entry.versions.values():
-                if version.is_settling:
-                    self.worker.settle_soon(version)
 
     async def run(self) -> None:
         """Background work, until cancelled."""
         await self.worker.run()
-
-    async def reset(self) -> None:
-        """Deletes every function of every account."""
-        await self.database.write(rows.delete_everything)
-        for entry in list(self.catalogue.all()):
-            self.catalogue.remove(entry.function.key)
-            self.worker.retire_soon(entry.function.key)
 
     def operations(self) -> dict[str, Handler]:
         """The operations that exist, by name."""

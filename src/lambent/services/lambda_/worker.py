@@ -56,7 +56,11 @@ class Worker:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled. A job that was cut off is found again at the next start: its version is still settling."""
+        """Until cancelled. A job that was cut off, by a crash too, is found again here: its version still settles."""
+        for entry in self.catalogue.all():
+            for version in entry.versions.values():
+                if version.is_settling:
+                    self.settle_soon(version)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._collect(), name="lambda.collect")
             while True:

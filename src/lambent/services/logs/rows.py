@@ -271,13 +271,17 @@ NewEvent = tuple[int, int, int, int, int, str]
 """Group id, stream id, timestamp, ingestion time, size, message."""
 
 
+_INSERT_ONE: Final = insert(EVENTS)
+
+
 def insert_events(tx: Connection, events: Sequence[NewEvent]) -> None:
     """Stores events in their order, and counts them in their streams' stats."""
     batch = msgspec.json.encode(events)
-    if b"\\u0000" in batch:  # SQLite's JSON functions end a string at a NUL
-        tx.execute(insert(EVENTS), [dict(zip(_COLUMNS, event, strict=True)) for event in events])
-    else:
-        tx.execute(_INSERT_BATCH[tx.dialect.name], {"batch": batch.decode()})
+    has_nul = b"\\u0000" in batch  # SQLite's JSON functions end a string there
+    one_by_one = [dict(zip(_COLUMNS, event, strict=True)) for event in events] if has_nul else []
+    tx.execute(
+        _INSERT_ONE if has_nul else _INSERT_BATCH[tx.dialect.name], one_by_one if has_nul else {"batch": batch.decode()}
+    )
     tx.execute(_ADD_STATS[tx.dialect.name], _added(events))
 
 

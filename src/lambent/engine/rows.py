@@ -38,6 +38,7 @@ EVENTS: Final = Table(
     Column("visible_ms", BigInteger, nullable=False),
     Column("deferrals", Integer, nullable=False),
     Index("engine_events_visible", "visible_ms", "id"),
+    sqlite_autoincrement=True,  # an id is never used again: the queue knows by it which events run
 )
 
 

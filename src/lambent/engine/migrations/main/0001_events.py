@@ -21,5 +21,6 @@ def upgrade() -> None:
         sa.Column("arrived_ms", sa.BigInteger, nullable=False),
         sa.Column("visible_ms", sa.BigInteger, nullable=False),
         sa.Column("deferrals", sa.Integer, nullable=False),
+        sqlite_autoincrement=True,
     )
     op.create_index("engine_events_visible", "engine_events", ["visible_ms", "id"])

@@ -31,7 +31,7 @@ NOBODY = 65534
 _ANSWER_LIMIT_S = 60.0
 
 _BOOTSTRAP = """
-import errno, json, os, socket, struct
+import errno, json, os, random, socket, struct
 
 def main(control):
     while True:

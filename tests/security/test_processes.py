@@ -198,3 +198,15 @@ def test_each_environment_has_a_host_uid_of_its_own(limited: Callable[..., Insid
         assert 0 not in uids
     else:
         assert uids == {os.getuid()}  # as a plain user there is only one to give; doctor says so
+
+
+def test_copies_of_one_launcher_draw_different_random_numbers(fresh: Callable[..., Inside]) -> None:
+    def draw():
+        import random
+        import uuid
+
+        return random.random(), str(uuid.uuid4())
+
+    first, second = fresh().run(draw), fresh().run(draw)
+    assert first[0] != second[0]
+    assert first[1] != second[1]

@@ -126,13 +126,13 @@ class Sandbox:
             self._write("cpu", cgroups.cpu_quota(self._memory_mb, version))
 
     def max_memory_bytes(self) -> int:
-        """The most memory it has used so far; without cgroups, the peaks of the processes it has now."""
+        """The most memory it has used so far, its own at most; without cgroups, the peaks of its present processes."""
         if "peak" in self._files:
             with contextlib.suppress(OSError):  # it has ended, and we have not heard yet
                 self._peak_bytes = int(os.pread(self._files["peak"], 32, 0))
         elif not self.exited.done():
             self._peak_bytes = max(self._peak_bytes, processes.resident_bytes(self.pid))
-        return self._peak_bytes
+        return min(self._peak_bytes, self._memory_mb << 20)  # files in /tmp are in the kernel's figure
 
     async def kill(self) -> None:
         """End every process of it and wait until they are gone. The launcher takes its walls down afterwards."""

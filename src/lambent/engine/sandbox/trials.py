@@ -177,7 +177,7 @@ def _try_cgroups() -> tuple[str | None, Finding]:
         try:
             group = groups.create()
             try:
-                group.limit_memory(128)
+                group.limit_memory(128, 512)
                 _kill_a_member(group)
             finally:
                 group.remove()

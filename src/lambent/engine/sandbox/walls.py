@@ -37,6 +37,12 @@ class Environment:
         self.node_ends: dict[str, int] = {}  # what the node gets when it claims this
         self.network: networks.Network | None = None
         self.cgroup: cgroups.Cgroup | None = None
+        self.ran_out_of_memory = False  # and was ended for it by us
+
+    @property
+    def alarm(self) -> int:
+        """A descriptor that becomes readable when its memory has to be looked at; -1 for none."""
+        return self.cgroup.alarm if self.cgroup else -1
 
     def close_ends(self) -> None:
         for fd in (self.sync, self.pidfd, *self.node_ends.values()):
@@ -167,7 +173,7 @@ class NamespaceWalls:
                 os.close(tree)
         fds: dict[str, int] = {}
         if environment.cgroup:
-            environment.cgroup.limit_memory(order["memory_mb"])
+            environment.cgroup.limit_memory(order["memory_mb"], order["ephemeral_mb"])
             fds |= environment.cgroup.fds
         if order["with_runtime_api"]:
             assert environment.network is not None
@@ -184,7 +190,9 @@ class NamespaceWalls:
             environment.cgroup.thaw()
 
     def out_of_memory(self, environment: Environment) -> bool:
-        return environment.cgroup is not None and environment.cgroup.memory_kills() > 0
+        if environment.ran_out_of_memory or environment.cgroup is None:
+            return environment.ran_out_of_memory
+        return environment.cgroup.memory_kills() > 0
 
     def peak_bytes(self, environment: Environment) -> int:
         return environment.cgroup.peak_bytes() if environment.cgroup else 0

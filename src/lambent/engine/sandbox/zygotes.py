@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _GIVE_UP_AFTER = 3  # starts that failed one after the other; then only a claim makes it try again
 _COMMAND_LINE = "/var/lang/bin/python3 /var/runtime/bootstrap.py"
-_READ_EVENTS = select.POLLIN | select.POLLHUP | select.POLLERR
+_READ_EVENTS = select.POLLIN | select.POLLPRI  # PRI is how a file of a cgroup says that it has changed
 
 
 def main(control_fd: int) -> None:
@@ -45,9 +45,28 @@ def main(control_fd: int) -> None:
         return
     wire.send(node, {"op": "ready"})
     try:
-        launcher.run()
+        with contextlib.suppress(ConnectionError):
+            launcher.run()
     finally:
         launcher.close()
+
+
+class _Poll:
+    """epoll where there is one, since there may be thousands of descriptors; else poll."""
+
+    def __init__(self) -> None:
+        self._scale = 1 if hasattr(select, "epoll") else 1000  # one counts in seconds, the other in milliseconds
+        self._poll = select.epoll() if hasattr(select, "epoll") else select.poll()
+
+    def register(self, fd: int) -> None:
+        self._poll.register(fd, _READ_EVENTS)
+
+    def unregister(self, fd: int) -> None:
+        self._poll.unregister(fd)
+
+    def wait(self, seconds: float | None) -> list[int]:
+        """The descriptors that are ready; None waits for ever."""
+        return [fd for fd, _ in self._poll.poll(None if seconds is None else seconds * self._scale)]
 
 
 class Launcher:
@@ -62,6 +81,7 @@ class Launcher:
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()  # orders, oldest first
         self._by_pid: dict[int, walls.Environment] = {}
         self._by_id: dict[str, walls.Environment] = {}
+        self._by_alarm: dict[int, walls.Environment] = {}
         self._gone: collections.deque[walls.Environment] = collections.deque()  # walls to take down
         self._free_slots: list[int] = []
         self._slots = 0
@@ -71,10 +91,10 @@ class Launcher:
         serve = _load_bootstrap(settings["bootstrap"])
         level = walls.NamespaceWalls if settings["level"] == "namespaces" else walls.ProcessWalls
         self._walls = level(settings, serve)
-        self._poll = select.poll()
-        self._poll.register(node, _READ_EVENTS)
+        self._poll = _Poll()
+        self._poll.register(node.fileno())
         self._wakeup = _wake_on_child_death()
-        self._poll.register(self._wakeup, _READ_EVENTS)
+        self._poll.register(self._wakeup)
         if sys.platform == "linux":
             kernel.rename_process(_COMMAND_LINE)
         _leave_no_trace()
@@ -85,8 +105,8 @@ class Launcher:
     def run(self) -> None:
         while True:
             busy = self._has_idle_work()
-            events = self._poll.poll(0 if busy else None)
-            if not all(self._on_readable(fd) for fd, _ in events):
+            events = self._poll.wait(0 if busy else None)
+            if not all(self._on_readable(fd) for fd in events):
                 return
             if not events and busy:
                 self._work_while_idle()
@@ -100,6 +120,8 @@ class Launcher:
             self._bury()
         elif fd in self._starting:
             self._on_started(fd)
+        elif fd in self._by_alarm:
+            self._check_memory(self._by_alarm[fd])
         return True
 
     def close(self) -> None:
@@ -117,7 +139,7 @@ class Launcher:
             environment = self._gone.popleft()
             if not self._walls.recycle(environment):
                 self._gone.append(environment)
-                select.poll().poll(5)  # milliseconds
+                _Poll().wait(0.005)
         self._walls.close()
 
     def _read_orders(self) -> bool:
@@ -147,6 +169,9 @@ class Launcher:
             wire.send(self._node, {"op": "refused", "id": order["id"], "error": str(error)})
             self._walls.kill(environment)
             return
+        if environment.alarm >= 0:
+            self._by_alarm[environment.alarm] = environment
+            self._poll.register(environment.alarm)
         environment.id = order["id"]
         self._by_id[order["id"]] = environment
         ends = environment.node_ends
@@ -166,7 +191,7 @@ class Launcher:
             return
         self._by_pid[environment.pid] = environment
         self._starting[environment.sync] = environment
-        self._poll.register(environment.sync, _READ_EVENTS)
+        self._poll.register(environment.sync)
 
     def _on_started(self, fd: int) -> None:
         environment = self._starting.pop(fd)
@@ -202,11 +227,22 @@ class Launcher:
                 self._parked.remove(environment)
             if environment.sync in self._starting:
                 self._on_started(environment.sync)
+            self._stop_watching(environment)
             if environment.id is not None:
                 del self._by_id[environment.id]
                 self._report(environment, os.waitstatus_to_exitcode(status))
             environment.close_ends()
             self._gone.append(environment)
+
+    def _check_memory(self, environment: walls.Environment) -> None:
+        if environment.cgroup and environment.cgroup.is_beyond_memory():
+            environment.ran_out_of_memory = True
+            self._stop_watching(environment)
+            self._walls.kill(environment)
+
+    def _stop_watching(self, environment: walls.Environment) -> None:
+        if self._by_alarm.pop(environment.alarm, None):
+            self._poll.unregister(environment.alarm)
 
     def _report(self, environment: walls.Environment, status: int) -> None:
         oom = status != 0 and self._walls.out_of_memory(environment)
@@ -230,7 +266,7 @@ class Launcher:
                 self._free_slots.append(environment.slot)
             else:
                 self._gone.append(environment)
-                self._poll.poll(1)
+                self._poll.wait(0.001)
         else:
             self._walls.prepare_one()
 

@@ -13,7 +13,7 @@ from lambent.protocol.chunked import without_chunks
 from lambent.protocol.http import HttpRequest
 from lambent.protocol.models import CBOR, JSON, QUERY, REST_JSON, ServiceModel, Shape
 from lambent.protocol.read_query import QueryReaders
-from lambent.protocol.read_rest import rest_readers
+from lambent.protocol.read_rest import ReadRest, rest_readers
 from lambent.protocol.read_values import ValueReaders, decode_cbor, decode_json
 from lambent.protocol.read_xml import XmlReaders
 from lambent.protocol.reading import DEEPEST, malformed
@@ -89,7 +89,7 @@ def _rest(model: ServiceModel, shape: Shape, protocol: str) -> Parse:
     places = rest_readers(model, members)
     payload = members[shape.payload] if shape.payload else None
     if payload is not None and payload.type in ("blob", "string"):
-        return _raw_payload(places, shape.payload or "", payload)
+        return _raw_payload(places, shape, payload)
     inside = {name: member for name, member in members.items() if member.location is None}
     read_body = _rest_body(model, shape, inside, protocol) if inside else None
 
@@ -104,15 +104,17 @@ def _rest(model: ServiceModel, shape: Shape, protocol: str) -> Parse:
     return parse_rest
 
 
-def _raw_payload(places: list[Any], name: str, payload: Shape) -> Parse:
+def _raw_payload(places: list[ReadRest], shape: Shape, payload: Shape) -> Parse:
+    name = shape.payload or ""
     is_text = payload.type == "string"
+    is_required = name in shape.required  # an empty body is then an empty payload, not none
 
     def parse_raw(labels: Mapping[str, str], request: HttpRequest) -> dict[str, Any]:
         params: dict[str, Any] = {}
         for read in places:
             read(labels, request, params)
         body = request.body
-        if body:
+        if body or is_required:
             body = without_chunks(request)
             params[name] = _text(body) if is_text else body
         return params

@@ -49,7 +49,7 @@ class Paths:
         for operation in sorted(model.operations.values(), key=lambda one: one.deprecated):
             self._add(model, operation)
         for candidates in _all_ends(self._root):
-            candidates.sort(key=lambda one: (-len(one.constants), -len(one.query) - len(one.headers)))
+            candidates.sort(key=_rank)
             _ask_nothing_of_the_last(candidates)
 
     def match(self, request: HttpRequest) -> tuple[str, dict[str, str]] | None:
@@ -124,6 +124,11 @@ def _all_ends(node: _Node) -> Iterator[list[_Candidate]]:
     for below in (*node.literals.values(), node.label, node.greedy):
         if below is not None:
             yield from _all_ends(below)
+
+
+def _rank(candidate: _Candidate) -> tuple[int, list[tuple[str, str]], int]:
+    constants = [(key, value or "") for key, value in candidate.constants]
+    return -len(constants), constants, -len(candidate.query) - len(candidate.headers)
 
 
 def _ask_nothing_of_the_last(candidates: list[_Candidate]) -> None:

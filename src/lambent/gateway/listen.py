@@ -176,6 +176,7 @@ def _loaded(app: Application) -> UvicornConfig:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody is trusted to say who somebody else is
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
     config.load()

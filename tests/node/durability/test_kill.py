@@ -13,14 +13,16 @@ _KINDS = {EventsThing: 1, FunctionThing: 3, RoleThing: 2, GroupThing: 2, LinesTh
 
 
 @pytest.mark.timeout(300)
-def test_ten_kills_lose_nothing_acknowledged(own_node, tmp_path):
+def test_ten_kills_lose_nothing_acknowledged(own_node, tmp_path, capfd):
     _kill_again_and_again(own_node, tmp_path / "data", 10)
+    assert '"level":"error"' not in capfd.readouterr().err
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-def test_a_hundred_kills_lose_nothing_acknowledged(own_node, tmp_path):
+def test_a_hundred_kills_lose_nothing_acknowledged(own_node, tmp_path, capfd):
     _kill_again_and_again(own_node, tmp_path / "data", 100)
+    assert '"level":"error"' not in capfd.readouterr().err
 
 
 def _kill_again_and_again(own_node, data_dir, times):

@@ -8,6 +8,7 @@ Source: AWS Lambda Developer Guide, "Understanding the Lambda execution environm
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -60,8 +61,8 @@ class Run:
     invocation: Invocation
     future: "asyncio.Future[InvocationResult]"
     release: Callable[[], None]  # gives the concurrency slot back, once
-    started: float = 0.0  # loop time of START
-    deadline: float = 0.0
+    started: float = 0.0  # time.perf_counter() at START; the loop's own clock may tick in milliseconds
+    deadline: float = 0.0  # loop time
     tail: bytearray = field(default_factory=bytearray)
 
     def answer(self, payload: bytes, function_error: str | None = None) -> None:
@@ -103,6 +104,7 @@ class Surroundings:
     owner: Owner
     write_log: Callable[[list[Event]], None]  # to this environment's log stream
     order: dict[str, Any]  # the INIT frame
+    init_limit_s: float = INIT_LIMIT_S
 
 
 class Environment(Listener):
@@ -140,11 +142,11 @@ class Environment(Listener):
 
     def begin(self, run: Run | None = None) -> None:
         """Starts Init. With `run`, Init is part of that invocation and its timeout: the first Init had failed."""
-        self._began = self._loop.time()
+        self._began = time.perf_counter()
         self.sandbox.exited.add_done_callback(self._on_exited)
         if run is None:
             self._say(self._lines.init_start(self.spec.runtime, self.spec.region))
-            self._timer = self._loop.call_later(INIT_LIMIT_S, self._on_init_timeout)
+            self._timer = self._loop.call_later(self._around.init_limit_s, self._on_init_timeout)
         else:
             self._start(run)
         self._channel.open(self._around.order)
@@ -187,7 +189,7 @@ class Environment(Listener):
             self._invoke(self.run)
             return
         self._cancel_timer()
-        self._init_duration_ms = (self._loop.time() - self._began) * 1000
+        self._init_duration_ms = (time.perf_counter() - self._began) * 1000
         self._become_idle()
 
     def on_response(self, payload: bytes) -> None:
@@ -201,7 +203,8 @@ class Environment(Listener):
     def on_error(self, document: bytes) -> None:
         """The handler raised, or its answer is no JSON."""
         if run := self._responded():
-            self._finish(run, document, status="error", error_type=report.error_type(document))
+            # For the platform the invocation went well: the runtime answered. REPORT has no status then.
+            self._finish(run, document, status="success", error_type=None, function_error="Unhandled")
             self._become_idle()
 
     def on_oversized(self) -> None:
@@ -281,8 +284,8 @@ class Environment(Listener):
 
     def _start(self, run: Run) -> None:
         self.run = run
-        run.started = self._loop.time()
-        run.deadline = run.started + self.spec.timeout_s
+        run.started = time.perf_counter()
+        run.deadline = self._loop.time() + self.spec.timeout_s
         self._timer = self._loop.call_at(run.deadline, self._on_deadline)
         self._say(self._lines.start(run.invocation.request_id, self.spec.version))
 
@@ -308,9 +311,11 @@ class Environment(Listener):
         self._move(Happening.RESPONDED)
         return run
 
-    def _finish(self, run: Run, payload: bytes, *, status: str, error_type: str | None) -> None:
+    def _finish(
+        self, run: Run, payload: bytes, *, status: str, error_type: str | None, function_error: str | None = None
+    ) -> None:
         """The last log lines of an invocation, then its answer."""
-        duration_s = self._loop.time() - run.started
+        duration_s = time.perf_counter() - run.started
         self._cancel_timer()
         self._logs.drain(flush=True)
         self.run = None
@@ -328,12 +333,12 @@ class Environment(Listener):
         now_ms = self._around.clock.now_ms()
         last = [] if end is None else [(now_ms, end)]
         self._log_of(run, [*last, (now_ms, self._lines.report(summary))])
-        run.answer(payload, None if status == "success" else "Unhandled")
+        run.answer(payload, function_error if status == "success" else "Unhandled")
 
     def _init_failed(self, happening: Happening, failure: InitFailure) -> None:
         run = self.run
         self._end(happening)
-        init_ms = (self._loop.time() - self._began) * 1000
+        init_ms = (time.perf_counter() - self._began) * 1000
         phase = "invoke" if run else "init"
         self._say(self._lines.init_report(init_ms, phase, status=failure.status, error_type=failure.error_type), run)
         if run:

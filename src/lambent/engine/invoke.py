@@ -19,7 +19,7 @@ from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.engine import pool
 from lambent.engine.admission import Admission
-from lambent.engine.environment import Environment, InitFailure, Run, Sandbox, Surroundings
+from lambent.engine.environment import INIT_LIMIT_S, Environment, InitFailure, Run, Sandbox, Surroundings
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.log_stream import Event
@@ -50,6 +50,7 @@ class Settings:
     concurrent_executions: int = 1000
     idle_environment_s: float = 600.0
     stop_grace_s: float = 30.0
+    init_limit_s: float = INIT_LIMIT_S
     place: Place = field(default_factory=Place)
     has_walls: bool = True  # False: level `process`, where paths are the host's own
 
@@ -201,8 +202,13 @@ class Engine:
 
         if choice.warning:
             write([(self.clock.now_ms(), f"LAMBENT_WARNING: {choice.warning}\n")])
+        order = self._order(spec, stream, sandbox, secrets)
         around = Surroundings(
-            clock=self.clock, owner=self, write_log=write, order=self._order(spec, stream, sandbox, secrets)
+            clock=self.clock,
+            owner=self,
+            write_log=write,
+            order=order,
+            init_limit_s=self.settings.init_limit_s,
         )
         environment = Environment(spec, sandbox, stream, around)
         self._pool.add(environment)

@@ -5,7 +5,7 @@ import itertools
 import json
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +68,17 @@ def function(folder: Path, handler: str = "app.handler", **fields: Any) -> Funct
         digest=fields.pop("digest", f"digest-{next(_digests)}"),
         **{**defaults, **fields},
     )
+
+
+async def until(condition: Callable[[], bool], *, limit_s: float = 10.0) -> None:
+    """Returns once the condition holds: for what another process does, of which no event tells."""
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            await _a_moment()
+
+
+async def _a_moment() -> None:
+    await asyncio.sleep(0.005)
 
 
 async def _no_credentials(role: str, session: str) -> Mapping[str, str]:

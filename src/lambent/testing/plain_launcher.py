@@ -99,6 +99,8 @@ class PlainLauncher:
     sandboxes: list[PlainSandbox] = field(default_factory=list)
 
     async def claim(self, order: Any) -> PlainSandbox:
+        if not order.code_dir.is_dir():
+            raise NotADirectoryError(order.code_dir)
         sandbox = PlainSandbox(self.interpreter, order)
         self.sandboxes.append(sandbox)
         return sandbox

@@ -174,11 +174,9 @@ def test_the_process_is_alike(log_format: str, wrappers: dict[str, str]) -> None
     compare(spec, [1], wrappers)
 
 
-ENDS = ["exit", "exit 3", "exit text", "os exit", "kill", "at exit", "abort", "base exception", "generator exit"]
-
-
 def test_the_end_of_the_process_is_alike(wrappers: dict[str, str]) -> None:
-    compare(function(CASES, "app.leave"), ENDS, wrappers)
+    # python3.13 writes errors as UTF-8, which a lone surrogate cannot become: the runtime itself fails.
+    compare(function(CASES, "app.leave", runtime="python3.13"), list(app.ENDS), wrappers)
 
 
 @pytest.mark.parametrize(

@@ -209,19 +209,18 @@ class Reply:
 
 def _run(handler: Handler, header: "dict[str, Any]", payload: bytes, reply: Reply) -> None:
     """One invocation. What the handler returned lives until the answer is out, as in the managed runtime."""
-    request_id = header["request_id"]
     try:
         context = _context(header)
         answer = handler(_event(payload), context)
         encoded = _encoded(answer, reply.encoder)
     except Fault as fault:
-        document = reply.report(fault.text, fault.kind, fault.trace, request_id)
+        report = (fault.text, fault.kind, fault.trace)
     except Exception as error:
-        document = reply.report(str(error), type(error).__name__, _user_trace(error.__traceback__), request_id)
+        report = (str(error), type(error).__name__, _user_trace(error.__traceback__))
     else:
         reply.platform.response(encoded)
         return
-    reply.platform.error(document)
+    reply.platform.error(reply.report(*report, header["request_id"]))
 
 
 def _load_or_report(handler_name: str, reply: Reply) -> Handler:

@@ -1,5 +1,6 @@
 """Handlers whose answers, errors and log must be the same under our bootstrap and under AWS's runtime client."""
 
+import atexit
 import collections
 import datetime
 import decimal
@@ -22,7 +23,7 @@ class Colour(enum.IntEnum):
     RED = 1
 
 
-class Named(str, enum.Enum):
+class Named(enum.StrEnum):
     A = "a"
 
 
@@ -68,7 +69,7 @@ VALUES = {
     "decimals": lambda: [decimal.Decimal(t) for t in ("1.10", "1E+5", "-0", "NaN", "Infinity", "-Infinity")],
     "a decimal": lambda: decimal.Decimal("3.140"),
     "decimal key": lambda: {decimal.Decimal(1): 1},
-    "keys": lambda: {1: 1, None: 2, True: 3, 1.5: 4, Colour.RED: 5, Named.A: 6},
+    "keys": lambda: {0: 1, None: 2, True: 3, 1.5: 4, Colour.RED: 5, Named.A: 6},
     "nan key": lambda: {float("nan"): 1, float("inf"): 2},
     "tuple key": lambda: {(1, 2): 3},
     "bytes key": lambda: {b"k": 1},
@@ -90,7 +91,7 @@ VALUES = {
     "set": lambda: {1},
     "generator": lambda: (x for x in [1]),
     "range": lambda: range(3),
-    "date": lambda: {"at": datetime.datetime(2020, 1, 1)},
+    "date": lambda: {"at": datetime.date(2020, 1, 1)},
     "object": lambda: {"o": object},
     "function": lambda: [len],
     "complex": lambda: 1j,
@@ -102,7 +103,7 @@ VALUES = {
     "surrogate pair": lambda: "\ud83d\ude00",
     "duplicate keys": lambda: {1: "a", "1": "b"},
     "large": lambda: "x" * 1_000_000,
-    "empty": lambda: {},
+    "empty": dict,
     "nested json": lambda: json.dumps({"a": 1}),
 }
 
@@ -150,7 +151,7 @@ ERRORS = {
     "from library": lambda: int("x"),
     "eval": lambda: eval("1/0"),
     "assertion": lambda: _raise(AssertionError()),
-    "os": lambda: open("/no/such/file"),
+    "os": lambda: os.stat("/no/such/file"),
     "timeout": lambda: _raise(TimeoutError("slow")),
     "memory": lambda: _raise(MemoryError()),
     "cancelled": lambda: _raise(__import__("concurrent.futures").futures.CancelledError()),
@@ -208,7 +209,7 @@ def _thread():
 LOGS = {
     "print": _print_much,
     "log": _log_much,
-    "thread": lambda: threading.Thread(target=lambda: logging.warning("t")).start(),
+    "thread": _thread,
     "silent": lambda: None,
     "unfinished": lambda: print("no line end", end=""),
     "surrogate": lambda: print("\ud800"),
@@ -254,49 +255,41 @@ def show_process(event, context):
     for name in ("AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "PWD", "OLDPWD", "_", "SHLVL"):
         variables.pop(name, None)
     return {
-        "variables": variables,
+        "variables": sorted(variables.items()),
         "cwd": os.getcwd() == os.environ["LAMBDA_TASK_ROOT"],
         "first path": sys.path[0] == os.environ["LAMBDA_TASK_ROOT"],
         "encodings": [sys.stdout.encoding, sys.stdout.errors, sys.stderr.encoding, sys.stderr.errors],
         "exit": callable(exit),
         "threads": threading.active_count(),
         "main": threading.current_thread() is threading.main_thread(),
-        "handlers": [type(h).__name__ for h in logging.getLogger().handlers],
+        "handlers": [type(h).__name__[:19] for h in logging.getLogger().handlers],
         "level": logging.getLogger().level,
         "stdin": sys.stdin.read(),
     }
 
 
+def _at_exit():
+    atexit.register(print, "at exit")
+    sys.exit(5)
+
+
+ENDS = {
+    "exit": lambda: sys.exit(),
+    "exit 3": lambda: sys.exit(3),
+    "exit text": lambda: sys.exit("goodbye"),
+    "os exit": lambda: os._exit(4),
+    "kill": lambda: os.kill(os.getpid(), 9),
+    "abort": os.abort,
+    "base exception": lambda: _raise(BaseException("not an Exception")),
+    "generator exit": lambda: _raise(GeneratorExit()),
+    "surrogate error": lambda: _raise(ValueError("\ud800")),
+    "at exit": _at_exit,
+}
+
+
 def leave(event, context):
     print("leaving")
-    if event == "exit":
-        sys.exit()
-    if event == "exit 3":
-        sys.exit(3)
-    if event == "exit text":
-        sys.exit("goodbye")
-    if event == "os exit":
-        os._exit(4)
-    if event == "kill":
-        os.kill(os.getpid(), 9)
-    if event == "abort":
-        os.abort()
-    if event == "base exception":
-        raise BaseException("not an Exception")
-    if event == "interrupt":
-        raise KeyboardInterrupt
-    if event == "generator exit":
-        raise GeneratorExit
-    if event == "surrogate":
-        return "\ud800"
-    if event == "surrogate error":
-        raise ValueError("\ud800")
-    if event == "at exit":
-        import atexit
-
-        atexit.register(print, "at exit")
-        sys.exit(5)
-    return None
+    ENDS[event]()
 
 
 async def coroutine(event, context):

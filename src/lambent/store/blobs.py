@@ -16,18 +16,22 @@ from typing import Final
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 
+class DamagedBlobError(Exception):
+    """What is on the disk is not what was put there."""
+
+
 class Blobs:
     """A folder of blobs. Calls block on the disk: use `asyncio.to_thread`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
 
     def put(self, data: bytes) -> str:
         """The digest (hex) under which the data is now kept. Keeping the same data twice changes nothing."""
         digest = hashlib.sha256(data).hexdigest()
         target = self.path(digest)
-        if target.exists():
+        if self._is_kept(digest, data):
             sync_folder(self._folder)  # whoever named it may not have come so far yet
             return digest
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".new-")
@@ -51,8 +55,23 @@ class Blobs:
         return self._folder / digest
 
     def read(self, digest: str) -> bytes:
-        """The data. Raises FileNotFoundError if it is not kept."""
-        return self.path(digest).read_bytes()
+        """The data, which was compared with its digest.
+
+        Raises:
+            FileNotFoundError: it is not kept.
+            DamagedBlobError: the file is not what was put.
+        """
+        data = self.path(digest).read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise DamagedBlobError(f"{self.path(digest)} is damaged: it is not what its name says")
+        return data
+
+    def _is_kept(self, digest: str, data: bytes) -> bool:
+        """A damaged one is not, so that putting it again repairs it."""
+        try:
+            return self.path(digest).read_bytes() == data
+        except FileNotFoundError:
+            return False
 
     def delete(self, digest: str) -> None:
         """Forget the blob; nothing happens if it is not there."""
@@ -69,6 +88,14 @@ class Blobs:
         for entry in os.scandir(self._folder):
             if entry.name.startswith(".new-"):
                 os.unlink(entry.path)
+
+
+def make_folder(folder: Path) -> None:
+    """The folder and those it is in, for their owner alone; those that are new survive a power cut."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 lock            the running node's process id and endpoint, locked (flock) as long as it runs
 secret          32 random bytes of this installation, for signed links and session tokens
 main.db         what must survive a power cut          bulk.db   log events and metrics
-blobs/          code packages                          code/     the same unpacked: derived, made again at need
+functions/      code packages, as they came and unpacked          run/      the sandboxes' working folder
 """
 
 import errno
@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lambent.store.blobs import sync_folder
+from lambent.store.blobs import make_folder, sync_folder
 
 _EPHEMERAL_PREFIX: Final = "lambent-ephemeral-"
+_NEW_PREFIX: Final = "lambent-new-"
 _SECRET_BYTES: Final = 32
 
 
@@ -44,14 +45,6 @@ class DataFolder:
     def bulk_db(self) -> Path:
         return self.path / "bulk.db"
 
-    @property
-    def blobs(self) -> Path:
-        return self.path / "blobs"
-
-    @property
-    def code(self) -> Path:
-        return self.path / "code"
-
     def announce(self, endpoint: str) -> None:
         """Say where this node answers, for whoever finds the folder locked."""
         os.pwrite(self._lock, f"{os.getpid()} {endpoint}\n".encode(), 0)
@@ -65,7 +58,7 @@ class DataFolder:
             FolderInUseError: another node has it.
         """
         path = path.resolve()
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path)
         lock = _locked(path)
         try:
             yield cls(path, _secret(path), lock)
@@ -77,12 +70,15 @@ class DataFolder:
     def ephemeral(cls) -> "Iterator[DataFolder]":
         """A folder of the node's own that goes with it; those of nodes that were killed go now."""
         _remove_abandoned()
-        path = Path(tempfile.mkdtemp(prefix=_EPHEMERAL_PREFIX))
+        made = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX))
+        lock = _locked(made)
+        # It has its name only once it is locked, or another node that starts now could take it for an abandoned one.
+        path = made.rename(made.with_name(made.name.replace(_NEW_PREFIX, _EPHEMERAL_PREFIX, 1)))
         try:
-            with cls.open(path) as folder:
-                yield folder
+            yield cls(path, _secret(path), lock)
         finally:
             shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
 
 
 def _locked(path: Path) -> int:
@@ -90,7 +86,7 @@ def _locked(path: Path) -> int:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        owner = os.pread(handle, 200, 0).decode(errors="replace").strip()
+        owner = os.pread(handle, 200, 0).decode(errors="replace").partition("\n")[0]
         os.close(handle)
         if error.errno != errno.EWOULDBLOCK:
             raise

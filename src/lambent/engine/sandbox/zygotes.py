@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _GIVE_UP_AFTER = 3  # starts that failed one after the other; then only a claim makes it try again
+_QUIET_S = 0.002  # the function that was just given an environment starts meanwhile, and needs the processors more
 _COMMAND_LINE = "/var/lang/bin/python3 /var/runtime/bootstrap.py"
 _READ_EVENTS = select.POLLIN | select.POLLPRI  # PRI is how a file of a cgroup says that it has changed
 
@@ -104,11 +105,11 @@ class Launcher:
 
     def run(self) -> None:
         while True:
-            busy = self._has_idle_work()
-            events = self._poll.wait(0 if busy else None)
+            pause = self._pause_before_idle_work()
+            events = self._poll.wait(pause)
             if not all(self._on_readable(fd) for fd in events):
                 return
-            if not events and busy:
+            if not events and pause is not None:
                 self._work_while_idle()
 
     def _on_readable(self, fd: int) -> bool:
@@ -250,8 +251,11 @@ class Launcher:
         with contextlib.suppress(ConnectionError):
             wire.send(self._node, message | {"peak": self._walls.peak_bytes(environment)})
 
-    def _has_idle_work(self) -> bool:
-        return bool(self._gone) or self._needs_parking() or self._walls.needs_preparing()
+    def _pause_before_idle_work(self) -> float | None:
+        """How long nothing may be asked before doing what can wait; None when there is nothing to do."""
+        if not (self._gone or self._needs_parking() or self._walls.needs_preparing()):
+            return None
+        return _QUIET_S if self._parked else 0
 
     def _needs_parking(self) -> bool:
         return len(self._parked) + len(self._starting) < self._target and self._failures < _GIVE_UP_AFTER

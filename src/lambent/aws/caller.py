@@ -29,6 +29,7 @@ class Caller:
     access_key: str = ""
     base_url: str = ""
     request_id: str = ""
+    trace_header: str | None = None  # X-Amzn-Trace-Id, handed on to the function that is invoked
 
     @property
     def scope(self) -> Scope:

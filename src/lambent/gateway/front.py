@@ -152,6 +152,7 @@ def _caller(identity: Identity, request: HttpRequest, request_id: str) -> Caller
         access_key=identity.access_key,
         base_url=f"http://{request.headers.get('host', 'localhost')}",
         request_id=request_id,
+        trace_header=request.headers.get("x-amzn-trace-id"),
     )
 
 

@@ -1,4 +1,5 @@
 import base64
+from dataclasses import replace
 
 import pytest
 from lambda_platform import ACCOUNT, ARN, CALLER, REGION, platform
@@ -29,6 +30,15 @@ def test_an_invocation_answers_what_the_function_answered(tmp_path):
         assert (invocation.payload, invocation.request_id, invocation.invoked_arn) == (b'{"a":1}', "the-request", ARN)
         assert invocation.client_context == '{"custom":{}}'
         assert not invocation.want_tail
+
+    on_a_platform(tmp_path, scenario)
+
+
+def test_the_trace_header_reaches_the_function(tmp_path):
+    async def scenario(lambda_):
+        caller = replace(CALLER, trace_header="Root=1-0-0;Sampled=1")
+        await lambda_("Invoke", caller=caller, **FUNCTION)
+        assert lambda_.engine.invoked[0][1].trace_header == "Root=1-0-0;Sampled=1"
 
     on_a_platform(tmp_path, scenario)
 

@@ -52,6 +52,7 @@ async def invoke(service: "Lambda", caller: Caller, params: Shape) -> Shape:
         payload=payload,
         invoked_arn=key.arn(qualifier),
         client_context=_client_context(params.get("ClientContext")),
+        trace_header=caller.trace_header,
         want_tail=params.get("LogType") == "Tail",
     )
     result = await service.engine.invoke(await service.ready_spec(version), invocation)

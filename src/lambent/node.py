@@ -49,7 +49,7 @@ from lambent.services.logs.service import Logs
 from lambent.services.sts.service import Sts
 from lambent.store.database import Database
 from lambent.store.folder import DataFolder, FolderInUseError
-from lambent.store.migrate import NewerSchemaError, prepare, revision_folders
+from lambent.store.migrate import SchemaError, prepare, revision_folders
 from lambent.store.schema import BULK, MAIN
 
 _SERVICES: Final[dict[str, Any]] = {"iam": Iam, "lambda": Lambda, "logs": Logs, "sts": Sts}
@@ -518,5 +518,5 @@ def _prepare(folder: DataFolder) -> None:
     try:
         prepare(folder.main_db, MAIN, revision_folders("main"))
         prepare(folder.bulk_db, BULK, revision_folders("bulk"))
-    except NewerSchemaError as error:
+    except SchemaError as error:
         raise StartRefused(str(error)) from error

@@ -1,0 +1,254 @@
+"""The HTTP Runtime API, spoken to by http.client, curl-like bytes and AWS's client (see test_parity)."""
+
+import asyncio
+import http.client
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from lambent.engine.frames import Listener
+from lambent.engine.report import MAX_RESPONSE_BYTES
+from lambent.engine.runtime_api import RuntimeApi
+
+BASE = "/2018-06-01/runtime"
+HEADER = {
+    "request_id": "R1",
+    "deadline_ms": 1_700_000_000_000,
+    "arn": "arn:aws:lambda:us-east-1:000000000000:function:f",
+    "trace": "Root=1\r\nInjected: yes",
+    "client_context": None,
+    "cognito_identity": None,
+}
+
+
+class Runner(Listener):
+    """The environment's part: hands out R1 when the runtime is ready, and notes what it says."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, bytes]] = []
+        self.on_first: Callable[[], None] = lambda: None
+
+    def on_ready(self) -> None:
+        self.said.append(("ready", b""))
+        self.on_first()
+
+    def on_response(self, payload: bytes) -> None:
+        self.said.append(("response", payload))
+
+    def on_error(self, document: bytes) -> None:
+        self.said.append(("error", document))
+
+    def on_init_error(self, document: bytes) -> None:
+        self.said.append(("init error", document))
+
+    def on_oversized(self) -> None:
+        self.said.append(("oversized", b""))
+
+    def on_violation(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+def serve(client: Callable[[str, int], Any], *, event: bytes | None = b'{"a": 1}') -> tuple[Any, Runner]:
+    """What a blocking client returns, run in a thread against the API; and what the environment heard."""
+
+    async def main() -> tuple[Any, Runner]:
+        ours, theirs = socket.socketpair()
+        listening = socket.create_server(("127.0.0.1", 0))
+        runner = Runner()
+        api = RuntimeApi(listening, ours, runner)
+        if event is not None:
+            runner.on_first = lambda: api.invoke(HEADER, event)
+        api.open({"handler": "app.handler"})
+        try:
+            return await asyncio.to_thread(client, *listening.getsockname()), runner
+        finally:
+            api.close()
+            theirs.close()
+
+    return asyncio.run(main())
+
+
+class Client:
+    """One kept-alive connection."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.connection = http.client.HTTPConnection(host, port, timeout=10)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.connection.close()
+
+    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        self.connection.request(method, BASE + path, body, headers or {})
+        answer = self.connection.getresponse()
+        self.headers = answer.headers
+        data = answer.read()
+        return answer.status, json.loads(data) if data else None
+
+
+def test_next_gives_the_event_with_its_headers_and_takes_the_response() -> None:
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            assert api.ask("GET", "/invocation/next") == (200, {"a": 1})
+            assert api.headers["Lambda-Runtime-Aws-Request-Id"] == "R1"
+            assert api.headers["Lambda-Runtime-Deadline-Ms"] == "1700000000000"
+            assert api.headers["Lambda-Runtime-Invoked-Function-Arn"].endswith(":function:f")
+            assert api.headers["Lambda-Runtime-Trace-Id"] == "Root=1  Injected: yes"
+            assert "Lambda-Runtime-Client-Context" not in api.headers
+            assert "Injected" not in api.headers
+            headers = {"Lambda-Runtime-Invocation-Id": api.headers["Lambda-Runtime-Invocation-Id"]}
+            return api.ask("POST", "/invocation/R1/response", b"[2]", headers)
+
+    answer, runner = serve(client)
+    assert answer == (202, {"status": "OK"})
+    assert runner.said == [("ready", b""), ("response", b"[2]")]
+
+
+def test_errors_go_out_as_they_are() -> None:
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            api.ask("GET", "/invocation/next")
+            return api.ask("POST", "/invocation/R1/error", b'{"errorType": "E"}')
+
+    assert serve(client)[1].said[-1] == ("error", b'{"errorType": "E"}')
+
+
+def test_an_init_error_comes_before_the_first_next() -> None:
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            return api.ask("POST", "/init/error", b'{"errorType": "E"}')
+
+    answer, runner = serve(client)
+    assert answer[0] == 202
+    assert runner.said == [("init error", b'{"errorType": "E"}')]
+
+    def late(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            api.ask("GET", "/invocation/next")
+            return api.ask("POST", "/init/error", b"{}")
+
+    assert serve(late)[0][0] == 403
+
+
+def test_what_is_wrong_is_told() -> None:
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            other = Client(host, port)
+            found = [api.ask("POST", "/invocation/R1/response", b"1")]
+            api.ask("GET", "/invocation/next")
+            with other:
+                found.append(other.ask("GET", "/invocation/next"))
+            found.append(api.ask("POST", "/invocation/R2/response", b"1"))
+            found.append(api.ask("POST", "/invocation/R1/response", b"1", {"Lambda-Runtime-Invocation-Id": "x"}))
+            found.append(api.ask("POST", "/invocation/R1/response", b"1"))
+            found.append(api.ask("POST", "/invocation/R1/response", b"1"))
+            found.append(api.ask("GET", "/invocation/R1/response"))
+            found.append(api.ask("GET", "/nothing"))
+            return [(status, body.get("errorType")) for status, body in found]
+
+    answers, runner = serve(client)
+    assert answers == [
+        (400, "InvalidRequestID"),
+        (403, "InvalidStateTransition"),
+        (400, "InvalidRequestID"),
+        (400, "InvalidInvocationId"),
+        (202, None),
+        (403, "InvalidStateTransition"),
+        (405, "MethodNotAllowed"),
+        (404, "NotFound"),
+    ]
+    assert [kind for kind, _payload in runner.said] == ["ready", "response"]
+
+
+def test_the_largest_response_and_one_byte_more() -> None:
+    def client(host: str, port: int, length: int) -> Any:
+        with Client(host, port) as api:
+            api.ask("GET", "/invocation/next")
+            return api.ask("POST", "/invocation/R1/response", b"x" * length)
+
+    answer, runner = serve(lambda host, port: client(host, port, MAX_RESPONSE_BYTES))
+    assert answer[0] == 202
+    assert len(runner.said[-1][1]) == MAX_RESPONSE_BYTES
+    answer, runner = serve(lambda host, port: client(host, port, MAX_RESPONSE_BYTES + 1))
+    assert answer == (
+        413,
+        {
+            "errorMessage": "Exceeded maximum allowed payload size (6291556 bytes).",
+            "errorType": "RequestEntityTooLarge",
+        },
+    )
+    assert runner.said[-1] == ("oversized", b"")
+
+
+def test_a_large_event_arrives_whole() -> None:
+    event = json.dumps("x" * 6_000_000).encode()
+
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            return api.ask("GET", "/invocation/next")
+
+    assert serve(client, event=event)[0] == (200, "x" * 6_000_000)
+
+
+def test_chunked_bodies_and_expect_100_continue() -> None:
+    def client(host: str, port: int) -> Any:
+        with socket.create_connection((host, port), timeout=10) as sock:
+            sock.sendall(f"GET {BASE}/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            sock.recv(65536)
+            sock.sendall(
+                f"POST {BASE}/invocation/R1/response HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                "Transfer-Encoding: chunked\r\n\r\n".encode()
+            )
+            first = sock.recv(65536)
+            for part in (b"3\r\n[1,\r\n", b"2\r\n2]\r\n", b"0\r\n\r\n"):
+                sock.sendall(part)
+            return first, sock.recv(65536)
+
+    (first, second), runner = serve(client)
+    assert first == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert second.startswith(b"HTTP/1.1 202 Accepted\r\n")
+    assert runner.said[-1] == ("response", b"[1,2]")
+
+
+def test_what_is_no_http_is_refused_and_the_connection_ends() -> None:
+    def client(host: str, port: int) -> Any:
+        with socket.create_connection((host, port), timeout=10) as sock:
+            sock.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
+            data = b""
+            while part := sock.recv(65536):
+                data += part
+            return data
+
+    data, runner = serve(client)
+    assert data.startswith(b"HTTP/1.1 400 ")
+    assert runner.said == []
+
+
+def test_a_head_without_end_is_cut_off() -> None:
+    def client(host: str, port: int) -> Any:
+        with socket.create_connection((host, port), timeout=10) as sock:
+            sock.sendall(f"GET {BASE}/invocation/next HTTP/1.1\r\n".encode())
+            try:
+                for _turn in range(100):
+                    sock.sendall(b"X-Long: " + b"x" * 65_536 + b"\r\n")
+                return sock.recv(1)
+            except OSError:
+                return b""
+
+    assert serve(client)[0] == b""
+
+
+def test_an_event_whose_connection_broke_is_given_again() -> None:
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as first:
+            first.ask("GET", "/invocation/next")
+        with Client(host, port) as second:
+            answer = (403, None)
+            while answer[0] == 403:  # until the first one's end is seen
+                answer = second.ask("GET", "/invocation/next")
+            return answer
+
+    assert serve(client)[0] == (200, {"a": 1})

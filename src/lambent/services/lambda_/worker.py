@@ -8,12 +8,14 @@ from typing import Final, Protocol
 
 from sqlalchemy.engine import Connection
 
+from lambent.aws.errors import ApiError
 from lambent.engine.interpreters import Choice, NoInterpreterError
 from lambent.observe.log import Log
 from lambent.services.lambda_ import rows
 from lambent.services.lambda_.catalogue import Catalogue
 from lambent.services.lambda_.model import FunctionKey, FunctionVersion, Status, settled
 from lambent.services.lambda_.packages import Packages
+from lambent.store.blobs import DamagedBlobError
 from lambent.store.database import Database
 
 _COLLECT_S: Final = 60.0
@@ -102,9 +104,9 @@ class Worker:
             await self.packages.ensure(version.code.digest)
         except NoInterpreterError as error:
             return _failed("InvalidRuntime", str(error))
-        except OSError as error:
+        except (OSError, DamagedBlobError, ApiError) as error:  # a full disk, say: the function fails, not the worker
             self.log.error("lambda.package_unavailable", function=version.key.arn(version.version))
-            return _failed("InternalError", f"The code could not be unpacked: {error.strerror}.")
+            return _failed("InternalError", f"The code could not be unpacked: {error}")
         return None
 
     async def _retire(self, key: FunctionKey) -> None:

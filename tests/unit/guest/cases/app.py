@@ -23,7 +23,7 @@ class Colour(enum.IntEnum):
     RED = 1
 
 
-class Named(enum.StrEnum):
+class Named(str, enum.Enum):  # noqa: UP042 (python3.10 has no StrEnum)
     A = "a"
 
 

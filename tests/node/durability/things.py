@@ -15,6 +15,7 @@ import zipfile
 from botocore.exceptions import BotoCoreError, ClientError
 
 ROLE = "arn:aws:iam::000000000000:role/durability"
+_LINES = 20
 _TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
 _HANDLER = """
 import os
@@ -240,7 +241,7 @@ class GroupThing(Thing):
 
 
 class LinesThing(Thing):
-    """A log stream: how many lines it has. They come three at a time."""
+    """A log stream: how many lines it has. Many come at a time: all of them or none."""
 
     def prepare(self, node):
         client = node.client("logs")
@@ -250,9 +251,9 @@ class LinesThing(Thing):
 
     def choose(self, node):
         client, now_ms = node.client("logs"), int(time.time() * 1000)
-        events = [{"timestamp": now_ms, "message": str(self.state + n)} for n in range(3)]
+        events = [{"timestamp": now_ms, "message": str(self.state + n)} for n in range(_LINES)]
         put = {"logGroupName": self.name, "logStreamName": "lines", "logEvents": events}
-        return lambda: client.put_log_events(**put), self.state + 3
+        return lambda: client.put_log_events(**put), self.state + _LINES
 
     def look(self, node):
         client, messages, place = node.client("logs"), [], {"startFromHead": True}

@@ -43,6 +43,10 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_is_free)
         return future
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Waits for the threads without `timeout`, which would be over at once: it is on this loop's time."""
+        await super().shutdown_default_executor()
+
     def _thread_is_free(self, _future: Any) -> None:
         self._busy_threads -= 1
 

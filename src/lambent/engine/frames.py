@@ -11,6 +11,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from lambent.engine.outbox import Outbox
 from lambent.engine.report import MAX_RESPONSE_BYTES
 
@@ -70,7 +72,7 @@ class FrameChannel:
 
     def invoke(self, header: dict[str, Any], payload: bytes) -> None:
         """Sends an INVOKE frame."""
-        head = json.dumps(header).encode()
+        head = msgspec.json.encode(header)
         self._send(INVOKE, len(head).to_bytes(4, "big") + head + payload)
 
     def drain(self) -> None:

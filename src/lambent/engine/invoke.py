@@ -8,7 +8,6 @@ comes back to the pool and the slot is returned.
 import asyncio
 import dataclasses
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +75,7 @@ class Engine:
     _tasks: asyncio.TaskGroup | None = field(init=False, default=None)  # of starts and ends
     _claims: asyncio.Semaphore = field(init=False)
     _initialising: set[Environment] = field(init=False, default_factory=set)
-    _to_freeze: deque[tuple[float, Environment]] = field(init=False, default_factory=deque)
+    _to_freeze: set[Environment] = field(init=False, default_factory=set)
     _freezer: asyncio.TimerHandle | None = field(init=False, default=None)
     _is_stopping: bool = field(init=False, default=False)
 
@@ -141,7 +140,7 @@ class Engine:
             environment.retire()
             return
         self._pool.put_idle(environment)
-        self._to_freeze.append((environment.idle_since, environment))
+        self._to_freeze.add(environment)
         if self._freezer is None:
             self._freezer = asyncio.get_running_loop().call_later(_FREEZE_AFTER_S, self._freeze)
 
@@ -267,16 +266,20 @@ class Engine:
     # Keeping house, and the end
 
     def _freeze(self) -> None:
-        """Freezes what has been idle long enough; the time between saves a busy environment two system calls."""
+        """Freezes what has been idle long enough; the time between saves a busy environment two system calls.
+
+        Looks every 10 ms while there is something to look at, so it happens 10 to 20 ms after the answer.
+        """
         loop = asyncio.get_running_loop()
         due = loop.time() - _FREEZE_AFTER_S
-        while self._to_freeze and self._to_freeze[0][0] <= due:
-            since, environment = self._to_freeze.popleft()
-            if environment.phase is Phase.IDLE and environment.idle_since == since and not environment.is_frozen:
+        for environment in list(self._to_freeze):
+            is_idle = environment.phase is Phase.IDLE
+            if is_idle and environment.idle_since > due:
+                continue
+            self._to_freeze.discard(environment)
+            if is_idle:
                 environment.freeze()
-        self._freezer = None
-        if self._to_freeze:
-            self._freezer = loop.call_at(self._to_freeze[0][0] + _FREEZE_AFTER_S, self._freeze)
+        self._freezer = loop.call_later(_FREEZE_AFTER_S, self._freeze) if self._to_freeze else None
 
     def _keep_house(self) -> None:
         idle = self._pool.idle()

@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from lambent.observe import points
+
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
+_UNFINISHED: Final = ".new-"
 
 
 class DamagedBlobError(Exception):
@@ -21,11 +24,13 @@ class DamagedBlobError(Exception):
 
 
 class Blobs:
-    """A folder of blobs. Calls block on the disk: use `asyncio.to_thread`."""
+    """A folder of blobs, for one process at a time. Calls block on the disk: use `asyncio.to_thread`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         make_folder(folder)
+        for leftover in folder.glob(f"{_UNFINISHED}*"):  # a killed node's
+            leftover.unlink()
 
     def put(self, data: bytes) -> str:
         """The digest (hex) under which the data is now kept. Keeping the same data twice changes nothing."""
@@ -34,12 +39,13 @@ class Blobs:
         if self._is_kept(digest, data):
             sync_folder(self._folder)  # whoever named it may not have come so far yet
             return digest
-        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".new-")
+        handle, name = tempfile.mkstemp(dir=self._folder, prefix=_UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            points.reached("blobs.written")
             os.replace(name, target)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
@@ -82,12 +88,6 @@ class Blobs:
         for entry in os.scandir(self._folder):
             if _DIGEST.match(entry.name):
                 yield entry.name
-
-    def sweep(self) -> None:
-        """Remove what a killed node left half written. Only while nobody puts."""
-        for entry in os.scandir(self._folder):
-            if entry.name.startswith(".new-"):
-                os.unlink(entry.path)
 
 
 def make_folder(folder: Path) -> None:

@@ -29,6 +29,8 @@ from typing import Any, Final, TypeVar, cast
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.pool import NullPool
 
+from lambent.observe import points
+
 T = TypeVar("T")
 
 # A batch is one transaction and one fsync. Beyond this size the callers at its front would wait for those at its end.
@@ -202,6 +204,8 @@ class _Writer:
             with self._connection.begin():
                 for change in batch:
                     self._apply(change)
+                points.reached("store.written")
+            points.reached("store.committed")
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].error = batch[0].error or error

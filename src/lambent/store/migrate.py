@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, inspect, select
 
+from lambent.observe import points
 from lambent.store.database import writing_engine
 from lambent.store.schema import NAMING
 
@@ -54,6 +55,7 @@ def prepare(path: Path, metadata: MetaData, folders: Sequence[Path]) -> None:
             found = _stamps(connection, path)
             if found is None:
                 metadata.create_all(connection, checkfirst=False)
+                points.reached("migrate.created")
                 _stamp(connection, heads)
                 return
     finally:
@@ -89,6 +91,7 @@ def upgrade(path: Path, folders: Sequence[Path]) -> None:
             )
             with Operations.context(context):
                 context.run_migrations()
+            points.reached("migrate.upgraded")
     finally:
         engine.dispose()
 

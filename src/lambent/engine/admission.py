@@ -16,6 +16,11 @@ def refusal(in_use: int, limit: int) -> str | None:
     return None if in_use < limit else "ConcurrentInvocationLimitExceeded"
 
 
+def throttled(reason: str) -> ApiError:
+    """The error of a throttle. `reason` is one of the service model's ThrottleReason."""
+    return ApiError("TooManyRequestsException", "Rate Exceeded.", Reason=reason, Type="User")
+
+
 class Admission:
     """The slots in use, for each account and Region."""
 
@@ -33,7 +38,7 @@ class Admission:
         """
         reason = refusal(self.in_use(scope), self._limit)
         if reason:
-            raise ApiError("TooManyRequestsException", "Rate Exceeded.", Reason=reason, Type="User")
+            raise throttled(reason)
         if not self._in_use:
             self.is_empty.clear()
         self._in_use[scope] = self.in_use(scope) + 1

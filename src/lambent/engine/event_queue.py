@@ -20,6 +20,7 @@ from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.engine import rows
+from lambent.engine.admission import throttled
 from lambent.engine.rows import Event
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.observe.log import Log
@@ -85,8 +86,7 @@ class EventQueue:
         try:
             await self.database.write(change, committed=self._arrived)
         except DatabaseBusyError:
-            reason = "CallerRateLimitExceeded"
-            raise ApiError("TooManyRequestsException", "Rate Exceeded.", Reason=reason, Type="User") from None
+            raise throttled("CallerRateLimitExceeded") from None
 
     async def run(self) -> None:
         """Runs events until cancelled; those that are running then may finish, within a limit."""

@@ -17,11 +17,12 @@ from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.engine import pool
-from lambent.engine.admission import Admission
+from lambent.engine.admission import Admission, throttled
 from lambent.engine.environment import INIT_LIMIT_S, Environment, InitFailure, Run, Sandbox, Surroundings
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.log_stream import Event
+from lambent.engine.report import Report
 from lambent.engine.sandbox.launch import Order
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Phase
@@ -48,6 +49,8 @@ class Settings:
 
     concurrent_executions: int = 1000
     idle_environment_s: float = 600.0
+    start_queue: int = 1000
+    """Invocations of all accounts that may wait for an environment; more are throttled."""
     stop_grace_s: float = 30.0
     init_limit_s: float = INIT_LIMIT_S
     place: Place = field(default_factory=Place)
@@ -156,11 +159,29 @@ class Engine:
         elif run:
             self._tasks.create_task(self._start(run.spec, run, environment.stream), name="engine.start")
 
+    def has_reported(self, environment: Environment, summary: Report) -> None:
+        """One entry for each invocation, at its end."""
+        self.log.info(
+            "engine.invoke",
+            function=environment.spec.arn,
+            version=environment.spec.version,
+            environment=environment.id,
+            request_id=summary.request_id,
+            duration_ms=round(summary.duration_ms, 3),
+            init_duration_ms=summary.init_duration_ms and round(summary.init_duration_ms, 3),
+            max_memory_mb=summary.max_memory_mb,
+            status=summary.status,
+            error_type=summary.error_type,
+        )
+
     # Starting
 
     def _queue(self, run: Run) -> None:
         if self._tasks is None or self._is_stopping:
             run.fail(_stopping())
+            return
+        if self._pool.queue_length >= self.settings.start_queue:
+            run.fail(throttled("ConcurrentInvocationLimitExceeded"))
             return
         digest = run.spec.digest
         self._pool.enqueue(digest, run)
@@ -214,8 +235,6 @@ class Engine:
         return environment
 
     async def _claim(self, spec: FunctionSpec, interpreter: Path) -> Sandbox:
-        assert self._home is not None
-        launcher = await self._launchers.get(interpreter, self._home)
         order = Order(
             environment_id=uuid.uuid4().hex,
             code_dir=spec.code_dir,
@@ -224,11 +243,13 @@ class Engine:
             ephemeral_mb=spec.ephemeral_mb,
             with_runtime_api=EXEC_WRAPPER in spec.environment,
         )
+        assert self._home is not None
         try:
-            return await launcher.claim(order)
-        except OSError:
+            return await (await self._launchers.get(interpreter, self._home)).claim(order)
+        except OSError:  # it broke, perhaps long ago: a new one gets a chance
+            self.log.warning("launcher.replaced", interpreter=str(interpreter))
             self._launchers.drop(interpreter)
-            raise
+            return await (await self._launchers.get(interpreter, self._home)).claim(order)
 
     def _order(self, spec: FunctionSpec, stream: str, sandbox: Sandbox, secrets: Mapping[str, str]) -> dict[str, Any]:
         place = self.settings.place if self.settings.has_walls else self._place_without_walls(spec, sandbox)
@@ -271,6 +292,7 @@ class Engine:
         Looks every 10 ms while there is something to look at, so it happens 10 to 20 ms after the answer.
         """
         loop = asyncio.get_running_loop()
+        self._freezer = loop.call_later(_FREEZE_AFTER_S, self._freeze) if self._to_freeze else None
         due = loop.time() - _FREEZE_AFTER_S
         for environment in list(self._to_freeze):
             is_idle = environment.phase is Phase.IDLE
@@ -279,7 +301,6 @@ class Engine:
             self._to_freeze.discard(environment)
             if is_idle:
                 environment.freeze()
-        self._freezer = loop.call_later(_FREEZE_AFTER_S, self._freeze) if self._to_freeze else None
 
     def _keep_house(self) -> None:
         idle = self._pool.idle()

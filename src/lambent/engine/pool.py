@@ -29,6 +29,7 @@ class Pool(Generic[E, R]):
         self._idle: dict[str, list[E]] = {}  # oldest first
         self._in_life: set[E] = set()  # every environment that was added and has not ended, idle ones too
         self._queue: dict[str, deque[R]] = {}
+        self.queue_length = 0  # runs that wait, of all digests
         self._starting: dict[str, int] = {}
 
     def take_idle(self, digest: str) -> E | None:
@@ -44,6 +45,7 @@ class Pool(Generic[E, R]):
     def enqueue(self, digest: str, run: R) -> None:
         """Lets a run wait for the next free environment of its digest."""
         self._queue.setdefault(digest, deque()).append(run)
+        self.queue_length += 1
 
     def take_waiting(self, digest: str) -> R | None:
         """The run that has waited longest."""
@@ -51,6 +53,7 @@ class Pool(Generic[E, R]):
         if not queue:
             return None
         run = queue.popleft()
+        self.queue_length -= 1
         if not queue:
             del self._queue[digest]
         return run

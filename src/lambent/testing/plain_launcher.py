@@ -97,8 +97,12 @@ class PlainLauncher:
 
     interpreter: Path
     sandboxes: list[PlainSandbox] = field(default_factory=list)
+    has_broken: bool = False
+    """Set by a test: claims fail from then on."""
 
     async def claim(self, order: Any) -> PlainSandbox:
+        if self.has_broken:
+            raise ConnectionResetError("the launcher has ended")
         if not order.code_dir.is_dir():
             raise NotADirectoryError(order.code_dir)
         sandbox = PlainSandbox(self.interpreter, order)

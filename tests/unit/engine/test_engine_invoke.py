@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -481,3 +482,36 @@ def test_an_environment_that_cannot_be_started_is_500_and_the_slot_comes_back(tm
         assert (await plain.invoke(function(folder, "app.echo"), 1)).payload == b"1"
 
     play(script, tmp_path)
+
+
+def test_more_than_may_wait_for_an_environment_are_throttled(tmp_path: Path) -> None:
+    async def script(plain: PlainEngine, folder: Path) -> None:
+        spec = function(folder, "app.echo")
+        async with asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(plain.invoke(spec, 1)) for _turn in range(2)]
+            await asyncio.sleep(0)
+            with pytest.raises(ApiError, match="TooManyRequestsException"):
+                await plain.invoke(spec, 1)
+        assert [run.result().payload for run in waiting] == [b"1", b"1"]
+
+    play(script, tmp_path, start_queue=2)
+
+
+def test_a_launcher_that_broke_is_replaced(tmp_path: Path) -> None:
+    async def script(plain: PlainEngine, folder: Path) -> None:
+        await plain.invoke(function(folder, "app.echo"))
+        plain.launchers[0].has_broken = True
+        assert (await plain.invoke(function(folder, "app.echo"), 1)).payload == b"1"
+        assert len(plain.launchers) == 2
+
+    play(script, tmp_path)
+
+
+def test_every_invocation_has_a_trace_header(tmp_path: Path) -> None:
+    async def script(plain: PlainEngine, folder: Path) -> None:
+        spec = function(folder, "app.handler")
+        own = json.loads((await plain.invoke(spec)).payload)
+        assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0", own)
+        assert json.loads((await plain.invoke(spec, trace_header="Root=1-2")).payload) == "Root=1-2"
+
+    play(script, tmp_path, "import os\ndef handler(event, context):\n    return os.environ['_X_AMZN_TRACE_ID']\n")

@@ -134,7 +134,7 @@ class Concurrency(RuleBasedStateMachine):
     @invariant()
     def whoever_waits_has_a_start_or_a_busy_environment_or_failed(self) -> None:
         assert self.pool.starting == sum(self.starts.values())
-        assert len(self.pool.waiting()) == sum(self.queued.values())
+        assert len(self.pool.waiting()) == self.pool.queue_length == sum(self.queued.values())
         for digest in DIGESTS:
             assert self.pool.has_waiting(digest) == (self.queued[digest] > 0)
 

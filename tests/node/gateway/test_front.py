@@ -8,6 +8,15 @@ import urllib.parse
 import pytest
 from botocore.exceptions import ClientError
 
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
+
 
 @pytest.fixture
 def ask(lambent):
@@ -37,8 +46,8 @@ def test_health_says_what_runs(ask, lambent):
 
 
 def test_reset_forgets_everything(lambent, make_function):
-    lambent.client("logs").create_log_group(logGroupName="kept?")
-    lambent.client("iam").create_role(RoleName="kept", AssumeRolePolicyDocument="{}")
+    lambent.client("logs").create_log_group(logGroupName="kept")
+    lambent.client("iam").create_role(RoleName="kept", AssumeRolePolicyDocument=TRUST)
     lambent.reset()
     assert lambent.client("logs").describe_log_groups()["logGroups"] == []
     assert lambent.client("iam").list_roles()["Roles"] == []

@@ -8,6 +8,7 @@ then starts a node on the same folder and looks at what caller and store saw. Th
 """
 
 import os
+import runpy
 import signal
 import sys
 
@@ -31,8 +32,6 @@ def crash_at(point: str) -> None:
 
 
 if __name__ == "__main__":
-    from lambent.cli.main import main
-
     crash_at(sys.argv[1])
     del sys.argv[1]
-    main()
+    runpy.run_module("lambent", run_name="__main__", alter_sys=True)

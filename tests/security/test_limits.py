@@ -155,6 +155,21 @@ def test_the_cpu_is_shared_out_by_memory(limited: Callable[..., Inside]) -> None
         assert share < 0.145
 
 
+def test_it_cannot_get_ahead_of_others(inside: Inside, without_walls: Inside) -> None:
+    def priority():
+        import os
+
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    def hurry():
+        import os
+
+        os.nice(-1)
+
+    assert inside.run(priority) == without_walls.run(priority) == os.getpriority(os.PRIO_PROCESS, 0)
+    assert inside.run(hurry) in (Refused("EPERM"), Refused("EACCES"))
+
+
 def test_a_frozen_environment_does_not_run(fresh: Callable[..., Inside], inside: Inside) -> None:
     def start_writing():
         import os

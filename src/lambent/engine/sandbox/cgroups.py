@@ -8,7 +8,6 @@ waiting.
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from lambent.engine.sandbox import processes
@@ -47,55 +46,25 @@ class Cgroup:
             os.mkdir(folder)
         self._write_fixed_limits()
         self.fds = self._open_files()
-        self.alarm = -1
-        self._memory_bytes = 0
 
     def join(self, pid: int) -> None:
         for folder in dict.fromkeys(self.folders.values()):
             _write(f"{folder}/cgroup.procs", str(pid))
 
     def limit_memory(self, memory_mb: int, tmp_mb: int) -> None:
-        """Hold the environment to that much memory, not counting files in /tmp.
+        """Hold the environment to its memory and a full /tmp, swap included.
 
-        /tmp is a tmpfs, whose pages the kernel counts as memory of whoever wrote them; on AWS it is a disk. So the
-        kernel's own limit has room for a full /tmp, and `alarm` becomes readable when more than the function's memory
-        is in use: then `is_beyond_memory` tells whether it is the function's doing. Page cache does not count either.
+        /tmp is a tmpfs, whose pages the kernel counts as memory of whoever wrote them. That the function itself stays
+        within its memory is watched by the node: see memory_watch.py.
         """
-        self._memory_bytes = memory_mb * _MB
         folder = self.folders["memory"]
-        hard = str((memory_mb + tmp_mb) * _MB)
+        limit = str((memory_mb + tmp_mb) * _MB)
         if self.version == 2:
-            _write(f"{folder}/memory.max", hard)
+            _write(f"{folder}/memory.max", limit)
             _write_if_there(f"{folder}/memory.swap.max", "0")
-            self.alarm = os.open(f"{folder}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
-        elif os.path.exists(f"{folder}/cgroup.event_control"):
-            _write(f"{folder}/memory.limit_in_bytes", hard)
-            _write_if_there(f"{folder}/memory.memsw.limit_in_bytes", hard)
-            self.alarm = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        else:  # a kernel that cannot tell us: the strict limit, with /tmp in it
-            _write(f"{folder}/memory.limit_in_bytes", str(self._memory_bytes))
-            _write_if_there(f"{folder}/memory.memsw.limit_in_bytes", str(self._memory_bytes))
             return
-        self._set_alarm(self._memory_bytes)
-
-    def is_beyond_memory(self) -> bool:
-        """After an alarm: is the function itself beyond its memory? If not, the alarm is set anew, higher."""
-        folder = self.folders["memory"]
-        if self.version == 2:
-            os.pread(self.alarm, 4096, 0)  # reading acknowledges
-            stat = _counters(f"{folder}/memory.stat")
-            kernel = stat.get("kernel", stat.get("slab", 0) + stat.get("kernel_stack", 0) + stat.get("pagetables", 0))
-            own = stat.get("anon", 0) + kernel
-            usage = int(_read(f"{folder}/memory.current"))
-        else:
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self.alarm)
-            own = _counters(f"{folder}/memory.stat").get("rss", 0) + int(_read(f"{folder}/memory.kmem.usage_in_bytes"))
-            usage = int(_read(f"{folder}/memory.usage_in_bytes"))
-        if own >= self._memory_bytes:
-            return True
-        self._set_alarm(usage + max(_MB, self._memory_bytes - own))
-        return False
+        _write(f"{folder}/memory.limit_in_bytes", limit)
+        _write_if_there(f"{folder}/memory.memsw.limit_in_bytes", limit)
 
     def memory_kills(self) -> int:
         """How often the kernel has killed in here for lack of memory."""
@@ -103,8 +72,10 @@ class Cgroup:
         return _counters(f"{self.folders['memory']}/{name}").get("oom_kill", 0)
 
     def peak_bytes(self) -> int:
-        """The most memory used in here."""
-        return int(os.pread(self.fds["peak"], 32, 0)) if "peak" in self.fds else 0
+        """The most memory used in here, with files in /tmp; 0 where the kernel does not say (before Linux 5.19)."""
+        name = "memory.max_usage_in_bytes" if self.version == 1 else "memory.peak"
+        path = f"{self.folders['memory']}/{name}"
+        return int(_read(path)) if os.path.exists(path) else 0
 
     def thaw(self) -> None:
         """Let frozen processes run, so that they can die (version 2 kills frozen ones too)."""
@@ -113,22 +84,11 @@ class Cgroup:
 
     def remove(self) -> None:
         """Give the folders back; processes must be gone."""
-        for fd in (*self.fds.values(), *([self.alarm] if self.alarm >= 0 else [])):
+        for fd in self.fds.values():
             os.close(fd)
-        self.fds, self.alarm = {}, -1
+        self.fds = {}
         for folder in dict.fromkeys(self.folders.values()):
             remove_folder(folder)
-
-    def _set_alarm(self, usage_bytes: int) -> None:
-        folder = self.folders["memory"]
-        if self.version == 2:
-            _write(f"{folder}/memory.high", str(usage_bytes))  # slows whoever goes beyond, until we have looked
-            return
-        usage = os.open(f"{folder}/memory.usage_in_bytes", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _write(f"{folder}/cgroup.event_control", f"{self.alarm} {usage} {usage_bytes}")
-        finally:
-            os.close(usage)
 
     def _write_fixed_limits(self) -> None:
         if "pids" in self.folders:
@@ -138,7 +98,8 @@ class Cgroup:
 
     def _open_files(self) -> dict[str, int]:
         names = {
-            "peak": ("memory", "memory.max_usage_in_bytes" if self.version == 1 else "memory.peak", os.O_RDONLY),
+            "memory": ("memory", "", os.O_RDONLY | os.O_DIRECTORY),
+            "usage": ("memory", "memory.usage_in_bytes" if self.version == 1 else "memory.current", os.O_RDONLY),
             "cpu": ("cpu", "cpu.cfs_quota_us" if self.version == 1 else "cpu.max", os.O_WRONLY),
             "freeze": ("unified", "cgroup.freeze", os.O_WRONLY),
             "freeze_v1": ("freezer", "freezer.state", os.O_WRONLY),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lambent.engine.sandbox import cgroups, processes, wire
+from lambent.engine.sandbox.memory_watch import MemoryWatch
 from lambent.engine.sandbox.probe import Walls
 from lambent.engine.sandbox.sweep import MOUNTPOINT, sweep
 
@@ -101,6 +102,12 @@ class Sandbox:
         self._walls = walls
         self._ask_to_kill = ask_to_kill
         self._peak_bytes = 0
+        self._is_beyond_memory = False
+        self._memory = None
+        if "memory" in fds:
+            version, limit = 2 if walls.cgroups == "v2" else 1, order.memory_mb << 20
+            self._memory = MemoryWatch(version, fds, limit, self._end_for_memory)
+            self._memory.start()
 
     def serve_listener(self, on_listener: OnListener | None) -> None:
         """Hand the environment's listener on the platform's port to the gateway, until the environment ends."""
@@ -115,23 +122,26 @@ class Sandbox:
     def freeze(self) -> None:
         """Stop every process of it, without waiting until the last has stopped."""
         self._set_frozen(frozen=True)
+        if self._memory:
+            self._memory.stop()
 
     def thaw(self) -> None:
         self._set_frozen(frozen=False)
+        if self._memory and not self.exited.done():
+            self._memory.start()
 
     def throttle_cpu(self) -> None:
         """Hold it to the CPU share of its memory from now on."""
-        if "cpu" in self._files and not self.exited.done():
+        if "cpu" in self._files:
             version = 2 if self._walls.cgroups == "v2" else 1
             self._write("cpu", cgroups.cpu_quota(self._memory_mb, version))
+            os.close(self._files.pop("cpu"))
 
     def max_memory_bytes(self) -> int:
         """The most memory it has used so far, its own at most; without cgroups, the peaks of its present processes."""
-        if "peak" in self._files:
-            with contextlib.suppress(OSError):  # it has ended, and we have not heard yet
-                self._peak_bytes = int(os.pread(self._files["peak"], 32, 0))
-        elif not self.exited.done():
-            self._peak_bytes = max(self._peak_bytes, processes.resident_bytes(self.pid))
+        if not self.exited.done():
+            now = self._memory.peak_bytes() if self._memory else processes.resident_bytes(self.pid)
+            self._peak_bytes = max(self._peak_bytes, now)
         return min(self._peak_bytes, self._memory_mb << 20)  # files in /tmp are in the kernel's figure
 
     async def kill(self) -> None:
@@ -143,12 +153,15 @@ class Sandbox:
     def on_exit(self, exit_: Exit, peak_bytes: int) -> None:
         """Called once by the launcher's reader."""
         self._peak_bytes = max(self._peak_bytes, peak_bytes)
+        if self._memory:
+            self._memory.stop()
         self._stop_listening()
         for fd in self._files.values():
             os.close(fd)
         self._files = {}
         if not self.exited.done():
-            self.exited.set_result(exit_)
+            beyond = self._is_beyond_memory and exit_.status != 0
+            self.exited.set_result(Exit(exit_.status, exit_.out_of_memory or beyond))
 
     def discard(self) -> None:
         """End it, and close what its claimer would have: nobody wants it any more."""
@@ -157,6 +170,10 @@ class Sandbox:
         os.close(self.output)
         if self.runtime_api:
             self.runtime_api.close()
+
+    def _end_for_memory(self) -> None:
+        self._is_beyond_memory = True
+        self._ask_to_kill(self.id)
 
     def _stop_listening(self) -> None:
         if self._close_listener:
@@ -210,6 +227,7 @@ class Launcher:
         Raises:
             LauncherFailed: it could not start or build its root; the text says which step failed.
         """
+        processes.raise_file_limit()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:

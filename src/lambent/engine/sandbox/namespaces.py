@@ -20,6 +20,7 @@ HOSTNAME = "169.254.100.1"  # on AWS a host is named by its link-local address, 
 FILE_LIMIT = PROCESS_LIMIT = 1024
 _COUNTS_PER_NAMESPACE = (5, 14)  # the first Linux whose RLIMIT_NPROC counts for each user namespace by itself
 DEFAULT_TMP_MB = 512
+_LAUNCHER_NICENESS = 10
 CONTROL_FD, SYNC_FD = 3, 4
 
 
@@ -101,8 +102,18 @@ def take_descriptors(ends: Ends) -> None:
     kernel.close_from(SYNC_FD + 1)
 
 
-def forget_the_launcher() -> None:
-    """Leave the launcher's session and signal handling behind; the collector works again."""
+def put_launcher_first() -> int:
+    """Let the launcher run before functions that keep every processor busy, where we may; by how much."""
+    try:
+        os.nice(-_LAUNCHER_NICENESS)
+    except OSError:
+        return 0
+    return _LAUNCHER_NICENESS
+
+
+def forget_the_launcher(niceness: int) -> None:
+    """Leave the launcher's session, priority and signal handling behind; the collector works again."""
+    os.nice(niceness)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 from collections.abc import Iterator
 
@@ -50,3 +51,10 @@ def start_time(pid: int) -> int | None:
     except OSError:
         return None
     return None if words[0] in _DEAD else int(words[19])
+
+
+def raise_file_limit() -> None:
+    """As many descriptors as this process may have: node and launcher hold about ten for each environment."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import socket
 import sys
@@ -37,12 +36,6 @@ class Environment:
         self.node_ends: dict[str, int] = {}  # what the node gets when it claims this
         self.network: networks.Network | None = None
         self.cgroup: cgroups.Cgroup | None = None
-        self.ran_out_of_memory = False  # and was ended for it by us
-
-    @property
-    def alarm(self) -> int:
-        """A descriptor that becomes readable when its memory has to be looked at; -1 for none."""
-        return self.cgroup.alarm if self.cgroup else -1
 
     def close_ends(self) -> None:
         for fd in (self.sync, self.pidfd, *self.node_ends.values()):
@@ -57,6 +50,7 @@ class ProcessWalls:
 
     def __init__(self, settings: dict[str, Any], serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
+        self._niceness = namespaces.put_launcher_first()
 
     def start(self, slot: int) -> Environment:
         """A new environment, at work on its walls; its `sync` will say READY or what went wrong."""
@@ -101,7 +95,7 @@ class ProcessWalls:
     def _become(self, ends: namespaces.Ends) -> None:
         try:
             namespaces.take_descriptors(ends)
-            namespaces.forget_the_launcher()
+            namespaces.forget_the_launcher(self._niceness)
             namespaces.set_limits()
             with contextlib.suppress(OSError, AttributeError):
                 kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
@@ -121,6 +115,7 @@ class NamespaceWalls:
 
     def __init__(self, settings: dict[str, Any], serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
+        self._niceness = namespaces.put_launcher_first()
         self._gateway_port: int = settings["gateway_port"]
         self._uid_base: int | None = settings["uid_base"] if settings["root"] else None
         self._ahead: int = settings["ahead"]
@@ -190,9 +185,7 @@ class NamespaceWalls:
             environment.cgroup.thaw()
 
     def out_of_memory(self, environment: Environment) -> bool:
-        if environment.ran_out_of_memory or environment.cgroup is None:
-            return environment.ran_out_of_memory
-        return environment.cgroup.memory_kills() > 0
+        return environment.cgroup is not None and environment.cgroup.memory_kills() > 0
 
     def peak_bytes(self, environment: Environment) -> int:
         return environment.cgroup.peak_bytes() if environment.cgroup else 0
@@ -261,7 +254,7 @@ class NamespaceWalls:
     def _become(self, ends: namespaces.Ends) -> None:
         try:
             namespaces.take_descriptors(ends)
-            namespaces.forget_the_launcher()
+            namespaces.forget_the_launcher(self._niceness)
             if not os.read(namespaces.SYNC_FD, 2):
                 os._exit(0)
             namespaces.put_up_walls(self._root, self._seccomp)
@@ -277,13 +270,6 @@ class NamespaceWalls:
 
 def _interpreter_prefixes() -> list[str]:
     return list(dict.fromkeys(os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix)))
-
-
-def raise_file_limit() -> None:
-    """A launcher holds about ten descriptors for each environment."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _connect(environment: Environment) -> namespaces.Ends:

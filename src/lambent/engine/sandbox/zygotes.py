@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 
-from lambent.engine.sandbox import kernel, walls, wire
+from lambent.engine.sandbox import kernel, processes, walls, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _GIVE_UP_AFTER = 3  # starts that failed one after the other; then only a claim makes it try again
 _QUIET_S = 0.002  # the function that was just given an environment starts meanwhile, and needs the processors more
 _COMMAND_LINE = "/var/lang/bin/python3 /var/runtime/bootstrap.py"
-_READ_EVENTS = select.POLLIN | select.POLLPRI  # PRI is how a file of a cgroup says that it has changed
 
 
 def main(control_fd: int) -> None:
@@ -60,7 +59,7 @@ class _Poll:
         self._poll = select.epoll() if hasattr(select, "epoll") else select.poll()
 
     def register(self, fd: int) -> None:
-        self._poll.register(fd, _READ_EVENTS)
+        self._poll.register(fd, select.POLLIN)
 
     def unregister(self, fd: int) -> None:
         self._poll.unregister(fd)
@@ -82,13 +81,12 @@ class Launcher:
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()  # orders, oldest first
         self._by_pid: dict[int, walls.Environment] = {}
         self._by_id: dict[str, walls.Environment] = {}
-        self._by_alarm: dict[int, walls.Environment] = {}
         self._gone: collections.deque[walls.Environment] = collections.deque()  # walls to take down
         self._free_slots: list[int] = []
         self._slots = 0
         self._failures = 0
         os.umask(0o022)
-        walls.raise_file_limit()
+        processes.raise_file_limit()
         serve = _load_bootstrap(settings["bootstrap"])
         level = walls.NamespaceWalls if settings["level"] == "namespaces" else walls.ProcessWalls
         self._walls = level(settings, serve)
@@ -121,8 +119,6 @@ class Launcher:
             self._bury()
         elif fd in self._starting:
             self._on_started(fd)
-        elif fd in self._by_alarm:
-            self._check_memory(self._by_alarm[fd])
         return True
 
     def close(self) -> None:
@@ -170,9 +166,6 @@ class Launcher:
             wire.send(self._node, {"op": "refused", "id": order["id"], "error": str(error)})
             self._walls.kill(environment)
             return
-        if environment.alarm >= 0:
-            self._by_alarm[environment.alarm] = environment
-            self._poll.register(environment.alarm)
         environment.id = order["id"]
         self._by_id[order["id"]] = environment
         ends = environment.node_ends
@@ -228,22 +221,11 @@ class Launcher:
                 self._parked.remove(environment)
             if environment.sync in self._starting:
                 self._on_started(environment.sync)
-            self._stop_watching(environment)
             if environment.id is not None:
                 del self._by_id[environment.id]
                 self._report(environment, os.waitstatus_to_exitcode(status))
             environment.close_ends()
             self._gone.append(environment)
-
-    def _check_memory(self, environment: walls.Environment) -> None:
-        if environment.cgroup and environment.cgroup.is_beyond_memory():
-            environment.ran_out_of_memory = True
-            self._stop_watching(environment)
-            self._walls.kill(environment)
-
-    def _stop_watching(self, environment: walls.Environment) -> None:
-        if self._by_alarm.pop(environment.alarm, None):
-            self._poll.unregister(environment.alarm)
 
     def _report(self, environment: walls.Environment, status: int) -> None:
         oom = status != 0 and self._walls.out_of_memory(environment)

@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from syncs import blobs, calls, missing_syncs, trace_of, traced, unsafe_blobs, unsynced_names
-from things import ROLE, package
-
-_TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
+from things import PERMISSIONS, ROLE, TRUST, package
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +100,8 @@ def _change_things(node, client):
     )
     for _ in range(4):
         role, group = name(), name()
-        iam.create_role(RoleName=role, AssumeRolePolicyDocument=_TRUST)
-        iam.put_role_policy(RoleName=role, PolicyName=name(), PolicyDocument=_TRUST)
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=TRUST)
+        iam.put_role_policy(RoleName=role, PolicyName=name(), PolicyDocument=json.dumps(PERMISSIONS))
         logs.create_log_group(logGroupName=group)
         logs.create_log_stream(logGroupName=group, logStreamName=name())
         functions.create_alias(FunctionName=function, Name=name(), FunctionVersion="$LATEST")

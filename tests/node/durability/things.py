@@ -16,7 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 ROLE = "arn:aws:iam::000000000000:role/durability"
 _LINES = 20
-_TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
+_ASSUME = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": _ASSUME})
+PERMISSIONS = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "logs:*", "Resource": "*"}}
 _HANDLER = """
 import os
 
@@ -183,7 +185,7 @@ class RoleThing(Thing):
     def choose(self, node):
         client, self._counter = node.client("iam"), self._counter + 1
         if self.state is None:
-            return lambda: client.create_role(RoleName=self.name, AssumeRolePolicyDocument=_TRUST), frozenset()
+            return lambda: client.create_role(RoleName=self.name, AssumeRolePolicyDocument=TRUST), frozenset()
         policies = dict(self.state)
         if not policies and self.rng.random() < 0.3:
             return lambda: client.delete_role(RoleName=self.name), None
@@ -193,7 +195,7 @@ class RoleThing(Thing):
             after = frozenset(policies.items())
             return lambda: client.delete_role_policy(RoleName=self.name, PolicyName=policy), after
         policy, number = f"policy-{self.rng.randrange(4)}", self._counter
-        document = json.dumps({"Version": "2012-10-17", "Statement": [], "Id": str(number)})
+        document = json.dumps(PERMISSIONS | {"Id": str(number)})
         after = frozenset((policies | {policy: number}).items())
         put = {"RoleName": self.name, "PolicyName": policy, "PolicyDocument": document}
         return lambda: client.put_role_policy(**put), after

@@ -1,0 +1,49 @@
+"""A node that dies exactly between two steps of the store: what it had said holds, and no step is there by half."""
+
+import contextlib
+import itertools
+import random
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from things import FunctionThing, GroupThing, RoleThing, Unanswered
+
+from lambent.pytest_plugin import LambentNode
+
+_KINDS = (FunctionThing, RoleThing, GroupThing)
+
+
+@pytest.mark.parametrize("point", ["store.written", "store.committed", "blobs.written"])
+def test_a_crash_between_two_steps_loses_nothing_acknowledged(point, own_node, tmp_path):
+    data = str(tmp_path / "data")
+    things = [kind(kind.__name__, random.Random(point)) for kind in _KINDS]
+    for count in (3, 8):
+        with _crashing_node(f"{point}:{count}", data) as (process, node):
+            for thing in things:
+                thing.settle(node)
+            _step_until_it_dies(node, things)
+            assert process.wait(timeout=30) == -signal.SIGKILL
+    with own_node("--data-dir", data, ephemeral=False) as node:
+        for thing in things:
+            thing.settle(node)
+            thing.use(node)
+
+
+def _step_until_it_dies(node, things):
+    with contextlib.suppress(Unanswered):
+        for thing in itertools.cycle(things):
+            thing.step(node)
+
+
+@contextlib.contextmanager
+def _crashing_node(point, data):
+    command = [sys.executable, "-m", "lambent.testing.faults", point, "up", "--port", "0", "--data-dir", data]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            yield process, LambentNode(re.search(r"http://\S+", line)[0], process.pid)
+        finally:
+            process.kill()

@@ -28,6 +28,8 @@ _MAX_WRITE_EVENTS: Final = 5_000
 _MAX_WRITE_BYTES: Final = 4 * 1024 * 1024
 # Streams remembered; there is one for each environment that ever ran. All are forgotten when there are more.
 _MAX_REMEMBERED: Final = 20_000
+# A line that is at most so much older than the last one written was delayed on its way; any older one is of its time.
+_DELAYED_MS: Final = 1_000
 
 _Key = tuple[Scope, str, str]
 
@@ -57,6 +59,7 @@ class Sink:
         self._hurry = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
         self._ids: dict[_Key, tuple[int, int]] = {}
+        self._latest: dict[int, int] = {}  # the latest timestamp written, by group id
 
     def append(self, scope: Scope, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
         """Takes (timestamp in ms, message) pairs; the sequence must not change afterwards."""
@@ -137,12 +140,7 @@ class Sink:
     async def _write(self, lines: list[_Line], *, rest: list[_Line]) -> None:
         """Writes some lines, and takes them from the front of `rest` unless the database refuses them."""
         ids = await self._find({line[:3] for line in lines})
-        now_ms = self._clock.now_ms()
-        batch: list[NewEvent] = [
-            (*ids[scope, group, stream], timestamp, now_ms, message_bytes(message) + EVENT_OVERHEAD_BYTES, message)
-            for scope, group, stream, events, _ in lines
-            for timestamp, message in events
-        ]
+        batch = self._batch(lines, ids)
         try:
             await self._bulk.write(lambda tx: rows.insert_events(tx, batch))
         except Exception:
@@ -151,6 +149,28 @@ class Sink:
             self._drop_front(rest, len(lines))
             raise
         self._drop_front(rest, len(lines))
+
+    def _batch(self, lines: list[_Line], ids: dict[_Key, tuple[int, int]]) -> list[NewEvent]:
+        """The rows, each later than what readers of its group may have seen already.
+
+        Who follows a group asks for what is newer than the last line it saw. A line of another environment, written
+        in the same millisecond or delayed on its way here, must not fall behind that.
+        """
+        now_ms = self._clock.now_ms()
+        batch: list[NewEvent] = []
+        for scope, group, stream, events, _ in lines:
+            group_id, stream_id = ids[scope, group, stream]
+            seen = self._latest.get(group_id, 0)
+            for timestamp, message in events:
+                moment = seen + 1 if seen - _DELAYED_MS < timestamp <= seen else timestamp
+                size = message_bytes(message) + EVENT_OVERHEAD_BYTES
+                batch.append((group_id, stream_id, moment, now_ms, size, message))
+        if len(self._latest) > _MAX_REMEMBERED:
+            self._latest.clear()
+        for group_id, _, moment, *_ in batch:
+            if moment > self._latest.get(group_id, 0):
+                self._latest[group_id] = moment
+        return batch
 
     def _drop_front(self, lines: list[_Line], count: int) -> None:
         self._size -= sum(line.size for line in lines[:count])

@@ -433,6 +433,33 @@ def test_a_follower_sees_each_line_once(tmp_path: Path, next_start: Callable[[in
     with_logs(tmp_path, test)
 
 
+def test_a_line_that_was_delayed_is_newer_than_what_a_follower_saw(tmp_path: Path) -> None:
+    async def test(logs: Client) -> None:
+        now = logs.now
+
+        async def append(stream: str, *events: tuple[int, str]) -> list[str]:
+            """What a follower sees that has seen everything before."""
+            before = (await logs("FilterLogEvents", logGroupName="g"))["events"]
+            logs.logs.append(SCOPE, "g", stream, events)
+            return await logs.messages(startTime=max((event["timestamp"] for event in before), default=0) + 1)
+
+        await logs.group("g")
+        assert await append("a", (now, "first")) == ["first"]
+        assert await append("b", (now, "same ms"), (now, "and again")) == ["same ms", "and again"]
+        assert await append("b", (now - 998, "late"), (now + 1, "on time")) == ["late", "on time"]
+        assert await append("b", (now - 5_000, "of another time")) == []
+        read = await logs("GetLogEvents", logGroupName="g", logStreamName="b", startFromHead=True)
+        assert [event["message"] for event in read["events"]] == [
+            "of another time",
+            "same ms",
+            "and again",
+            "late",
+            "on time",
+        ]
+
+    with_logs(tmp_path, test)
+
+
 def test_reads_use_the_indexes(tmp_path: Path) -> None:
     async def test(logs: Client) -> None:
         def plans(tx: rows.Connection) -> list[str]:

@@ -26,11 +26,6 @@ from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.observe.log import Log
 from lambent.store.database import Database, DatabaseBusyError
 
-_AT_ONCE: Final = 256
-"""Events that run at the same time. More wait on disk; their payloads (up to 1 MB each) stay out of memory."""
-
-_REFILL_AT: Final = 224  # each reading costs the same, so it is made for several events
-
 _FIRST_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 300.0
 
@@ -52,6 +47,8 @@ class EventQueue:
     log: Log
     invoke: Invoke
     resolve: Resolve
+    at_once: int = 256
+    """Events that run at the same time. More wait on disk; their payloads (up to 1 MB each) stay out of memory."""
     stop_grace_s: float = 10.0
     """How long events that are running may go on when the queue stops; then they run again at the next start."""
 
@@ -60,6 +57,10 @@ class EventQueue:
     _tasks: asyncio.TaskGroup | None = field(init=False, default=None)
     _ended: set[int] = field(init=False, default_factory=set)  # since the last reading began
     _has_backlog: bool = field(init=False, default=True)  # events on disk that nobody has looked at
+
+    @property
+    def _refill_at(self) -> int:
+        return self.at_once * 7 // 8  # each reading costs the same, so it is made for several events
 
     async def put(
         self, scope: Scope, function_arn: str, qualifier: str | None, payload: bytes, *, request_id: str
@@ -105,7 +106,7 @@ class EventQueue:
 
     def _arrived(self, event: Event) -> None:
         """A new event is committed: it runs now if there is room, without reading it back."""
-        if self._tasks is not None and not self._has_backlog and len(self._running) < _AT_ONCE:
+        if self._tasks is not None and not self._has_backlog and len(self._running) < self.at_once:
             self._start(event)
         else:
             self._has_backlog = True
@@ -113,7 +114,7 @@ class EventQueue:
 
     async def _start_due(self) -> float | None:
         """Starts what may run; in how many seconds there may be more, None for not before something happens."""
-        room = _AT_ONCE - len(self._running)
+        room = self.at_once - len(self._running)
         if room <= 0:
             self._has_backlog = True
             return None  # an event that ends wakes us
@@ -136,7 +137,7 @@ class EventQueue:
                 self._start(event)
         if has_more:
             self._has_backlog = True
-            return None if len(self._running) >= _AT_ONCE else 0.0
+            return None if len(self._running) >= self.at_once else 0.0
         return None if next_ms is None else max(0.0, (next_ms - self.clock.now_ms()) / 1000)
 
     async def _sleep(self, seconds: float | None) -> None:
@@ -162,7 +163,7 @@ class EventQueue:
         finally:
             del self._running[event.id]
             self._ended.add(event.id)
-            if self._has_backlog and len(self._running) <= _REFILL_AT:
+            if self._has_backlog and len(self._running) <= self._refill_at:
                 self._wake.set()
 
     async def _try(self, event: Event) -> int | None:

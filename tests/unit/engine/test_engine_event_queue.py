@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
-from lambent.engine import event_queue, rows
+from lambent.engine import rows
 from lambent.engine.event_queue import EventQueue, wait_s
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.observe.log import Log
@@ -193,12 +193,11 @@ def test_stopping_lets_running_events_finish(tmp_path: Path) -> None:
     run(main)
 
 
-def test_many_events_run_side_by_side_within_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_queue, "_AT_ONCE", 8)
-    monkeypatch.setattr(event_queue, "_REFILL_AT", 6)
+def test_many_events_run_side_by_side_within_a_bound(tmp_path: Path) -> None:
 
     async def main(clock: Clock) -> None:
         async with opened(tmp_path / "main.db", clock) as (queue, platform, database), running(queue):
+            queue.at_once = 8
             platform.takes_s = 1.0
             async with asyncio.TaskGroup() as tasks:
                 for number in range(50):
@@ -223,27 +222,25 @@ def test_each_event_runs_exactly_once_when_nothing_crashes(
     path = tmp_path_factory.mktemp("events") / f"{uuid.uuid4().hex}.db"
 
     async def main(clock: Clock) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(event_queue, "_AT_ONCE", bound)
-            patch.setattr(event_queue, "_REFILL_AT", max(0, bound - 1))
-            async with opened(path, clock) as (queue, platform, database), running(queue):
-                platform.takes_s = takes_s
-                certain = set()
-                async with asyncio.TaskGroup() as tasks:
-                    for number, (after_s, refusals, goes_away) in enumerate(arrivals):
-                        await asyncio.sleep(after_s)
-                        platform.refusals[str(number)] = refusals
-                        caller = tasks.create_task(put(queue, str(number)))
-                        await asyncio.sleep(0)
-                        if goes_away:
-                            caller.cancel()
-                        else:
-                            certain.add(str(number))
-                await drained(database, clock)
-                ran = [request_id for request_id, _moment in platform.runs]
-                assert len(ran) == len(set(ran))
-                assert certain <= set(ran)
-                await _a_second()  # the last task sees its deletion committed
-                assert not queue._running
+        async with opened(path, clock) as (queue, platform, database), running(queue):
+            queue.at_once = bound
+            platform.takes_s = takes_s
+            certain = set()
+            async with asyncio.TaskGroup() as tasks:
+                for number, (after_s, refusals, goes_away) in enumerate(arrivals):
+                    await asyncio.sleep(after_s)
+                    platform.refusals[str(number)] = refusals
+                    caller = tasks.create_task(put(queue, str(number)))
+                    await asyncio.sleep(0)
+                    if goes_away:
+                        caller.cancel()
+                    else:
+                        certain.add(str(number))
+            await drained(database, clock)
+            ran = [request_id for request_id, _moment in platform.runs]
+            assert len(ran) == len(set(ran))
+            assert certain <= set(ran)
+            await _a_second()  # the last task sees its deletion committed
+            assert not queue._running
 
     run(main)

@@ -5,9 +5,14 @@ database, and the first thing written to that socket afterwards is the acknowled
 """
 
 import contextlib
+import json
 import re
+import socket
 import subprocess
+import sys
 from dataclasses import dataclass
+
+from lambent.pytest_plugin import LambentNode
 
 _CALLS = "read,readv,recvfrom,recvmsg,write,writev,sendto,sendmsg,pwrite64,fsync,fdatasync,rename,openat,mkdir"
 _STRACE = ["strace", "--follow-forks", "--decode-fds", "--string-limit=8192", f"--trace={_CALLS}"]
@@ -45,17 +50,24 @@ class Call:
 
 
 @contextlib.contextmanager
-def traced(pid, file):
-    """Writes the process's calls to a file, from when the block begins to its end."""
-    command = [*_STRACE, f"--output={file}", f"--attach={pid}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
-        line = strace.stderr.readline()
-        assert "attached" in line, line
+def traced_node(file, *arguments):
+    """A node whose calls are written to a file, whole when the block has ended. `arguments` are those of `lambent up`.
+
+    It is strace's child: that may be traced where attaching to a process is the administrator's alone.
+    """
+    ours, theirs = socket.socketpair()
+    node = [sys.executable, "-m", "lambent", "up", "--port", "0", "--control-fd", str(theirs.fileno()), *arguments]
+    command = [*_STRACE, f"--output={file}", *node]
+    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()], stdout=subprocess.DEVNULL) as strace:
+        theirs.close()
         try:
-            yield
+            ours.settimeout(60)
+            with ours.makefile() as lines:
+                ready = json.loads(lines.readline())
+            yield LambentNode(ready["endpoint"], strace.pid)
         finally:
-            strace.terminate()
-            strace.communicate()
+            ours.close()  # the node's sign to stop
+            assert strace.wait(60) == 0
 
 
 def trace_of(command, file):

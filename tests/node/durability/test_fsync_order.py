@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from syncs import blobs, calls, missing_syncs, trace_of, traced, unsafe_blobs, unsynced_names
+from syncs import blobs, calls, missing_syncs, trace_of, traced_node, unsafe_blobs, unsynced_names
 from things import PERMISSIONS, ROLE, TRUST, package
 
 
@@ -68,14 +68,12 @@ def test_the_names_of_all_files_that_stay_are_synced(tmp_path):
 
 def _traced_writes(folder, *, ephemeral):
     """What strace saw while several clients changed things, and the markers of their changes."""
-    from lambent.pytest_plugin import running_node
-
-    arguments = [] if ephemeral else ["--data-dir", str(folder / "data")]
+    arguments = ["--ephemeral"] if ephemeral else ["--data-dir", str(folder / "data")]
     file = folder / "trace"
-    with running_node(*arguments, ephemeral=ephemeral) as node:
+    with traced_node(file, *arguments) as node:
         for service in ("iam", "lambda", "logs"):
             node.client(service)
-        with traced(node.pid, file), ThreadPoolExecutor(4) as threads:
+        with ThreadPoolExecutor(4) as threads:
             markers = list(itertools.chain(*threads.map(lambda number: _change_things(node, number), range(4))))
     return file.read_text(errors="replace").splitlines(), markers
 

@@ -318,6 +318,7 @@ class Node:
             uid_base=self.config.uid_base + self._launched * _UIDS_PER_LAUNCHER,
             parked=self.config.parked_environments,
             runtime=runtime_contents(_GUEST),
+            hidden=(self.home,),
         )
         self._launched += 1
         async with Launcher.open(interpreter, self.walls, settings, lambda sock, _id: self._gateway.adopt(sock)) as one:

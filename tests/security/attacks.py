@@ -159,7 +159,7 @@ class House:
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def launcher(self, walls: Walls, interpreter: Path, *, parked: int = 2) -> Launcher:
+    def launcher(self, walls: Walls, interpreter: Path, *, parked: int = 2, **more: Any) -> Launcher:
         settings = LaunchSettings(
             bootstrap=self.folder / "bootstrap.py",
             scratch=self.folder,
@@ -167,6 +167,7 @@ class House:
             uid_base=310_000,
             parked=parked,
             ahead=2,
+            **more,
         )
         opening = Launcher.open(interpreter, walls, settings, self._keep_listener)
         return self.wait(self._stack.enter_async_context(opening))

@@ -1,10 +1,12 @@
 """What of the host's files a function can read, write or find."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from attacks import House, Inside, Outside, Refused
+from conftest import BEST
 
 import lambent
 
@@ -39,6 +41,21 @@ def test_the_platforms_data_folder_is_out_of_reach(house: House, inside: Inside,
     assert outside.run(read, str(database)) == "every account's secrets"
     assert inside.run(read, str(database)) == Refused("ENOENT")
     assert inside.run(find, "main.db") == []
+
+
+def test_a_data_folder_inside_the_system_is_shown_empty(house: House, inside: Inside) -> None:
+    """As when a node is run in /usr/src/app. The folder here only stands for one."""
+
+    def names():
+        import os
+
+        return os.listdir("/usr/share")
+
+    assert inside.run(names) != []
+    launcher = house.launcher(BEST, Path(sys.executable), parked=1, hidden=(Path("/usr/share"),))
+    environment = house.claim(launcher)
+    assert environment.run(names) == []
+    environment.close()
 
 
 def test_the_platforms_own_code_is_out_of_reach(inside: Inside, outside: Outside) -> None:

@@ -43,7 +43,8 @@ class LaunchSettings:
     `runtime` is what functions find at /var/runtime: {name: file or folder of the platform}. `gateway_port` is where
     environments reach the platform on their own 127.0.0.1; 0 means not at all. `uid_base` is the first of the host
     uids of this launcher's environments (one each, from a range of its own), used only as root. `scratch` is a folder
-    of the node's own. `parked` environments wait complete, and for `ahead` more the slow parts are made.
+    of the node's own. `hidden` are folders that functions must not see even if they lie in /usr or beside the interpreter:
+    the data folder, above all. `parked` environments wait complete, and for `ahead` more the slow parts are made.
     """
 
     bootstrap: Path
@@ -53,6 +54,7 @@ class LaunchSettings:
     parked: int = 12
     ahead: int = 64
     runtime: Mapping[str, Path] = field(default_factory=dict)
+    hidden: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,6 +385,7 @@ def _opening_message(walls: Walls, settings: LaunchSettings, mountpoint: Path, p
         "uid_base": settings.uid_base,
         "parked": settings.parked,
         "ahead": settings.ahead,
+        "hidden": [str(path.absolute()) for path in settings.hidden],
         "runtime": {name: str(path) for name, path in settings.runtime.items()},
     }
 

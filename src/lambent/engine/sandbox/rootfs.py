@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 USER_ID = 993
 USER = "sbx_user1051"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix")
+_NEEDLESS = ("/usr/src", "/usr/local/src")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _READ_ONLY = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
 _ETC_COPIES = (
@@ -46,11 +47,14 @@ EMPTY = "/var/empty"
 class RootFS:
     """The prepared tree: `fd` is its mount namespace, `home_fd` the launcher's own."""
 
-    def __init__(self, mountpoint: str, prefixes: Iterable[str], runtime: dict[str, str]) -> None:
+    def __init__(
+        self, mountpoint: str, prefixes: list[str], runtime: dict[str, str], hidden: Iterable[str] = ()
+    ) -> None:
         """Build it and come back.
 
         `prefixes` are the interpreter's folders, the first of which is /var/lang too; `runtime` says what is at
-        /var/runtime: {name: path}, a folder bound, a file copied.
+        /var/runtime: {name: path}, a folder bound, a file copied. `hidden` folders are shown empty, should they lie in
+        a folder that is shown: a node may well be run in /usr/src/app.
         """
         self.home_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         kernel.unshare(kernel.CLONE_NEWNS)
@@ -58,7 +62,8 @@ class RootFS:
             kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
             self.fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             kernel.mount("lambent", mountpoint, "tmpfs", 0, "mode=755,size=64m")
-            _fill(mountpoint, list(prefixes), runtime)
+            _fill(mountpoint, prefixes, runtime)
+            _hide(mountpoint, [*_NEEDLESS, *hidden], prefixes[0])
             self.masked_files, self.masked_folders = _mount_empty_proc(f"{mountpoint}/proc")
             _become_root(mountpoint)
             kernel.set_mount_attributes(0, "/", _READ_ONLY & ~kernel.MOUNT_ATTR_NODEV, recursive=False)
@@ -129,6 +134,13 @@ def _show_interpreter(root: str, prefixes: list[str]) -> None:
         if not _is_shown(prefix) and not prefix.startswith(first + "/") and prefix != first:
             os.makedirs(root + prefix)
             _bind(prefix, root + prefix)
+
+
+def _hide(root: str, folders: list[str], prefix: str) -> None:
+    for folder in map(os.path.realpath, folders):
+        place = "/var/lang" + folder[len(prefix) :] if folder.startswith(prefix + "/") else folder
+        if os.path.isdir(root + place):
+            kernel.mount(root + EMPTY, root + place, None, kernel.MS_BIND)
 
 
 def _is_shown(path: str) -> bool:

@@ -97,8 +97,9 @@ class ProcessWalls:
             namespaces.take_descriptors(ends)
             namespaces.forget_the_launcher(self._niceness)
             namespaces.set_limits()
-            with contextlib.suppress(OSError, AttributeError):
+            if sys.platform == "linux":
                 kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+                kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
             os.write(namespaces.SYNC_FD, READY)
             code_dir = os.read(namespaces.SYNC_FD, 8192)
             if not code_dir:
@@ -124,7 +125,9 @@ class NamespaceWalls:
         if settings["cgroups"] and self._cgroups is None:
             raise OSError("cgroups: refused, although the probe could make one")
         self._seccomp = seccomp.program(aarch64=kernel.AARCH64)
-        self._root = rootfs.RootFS(settings["mountpoint"], _interpreter_prefixes(), settings["runtime"])
+        self._root = rootfs.RootFS(
+            settings["mountpoint"], _interpreter_prefixes(), settings["runtime"], settings["hidden"]
+        )
         self._networks: list[networks.Network] = []
         self._spare_cgroups: list[cgroups.Cgroup] = []
 

@@ -5,6 +5,7 @@ candidate is asked what it is by running it.
 """
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -90,7 +91,8 @@ def candidates(environ: Mapping[str, str], home: Path, configured: Iterable[str]
     pyenv = Path(environ.get("PYENV_ROOT", home / ".pyenv"))
     uv = Path(environ.get("UV_PYTHON_INSTALL_DIR", home / ".local/share/uv/python"))
     for folder in (pyenv / "versions", uv):
-        paths += sorted(folder.glob("*/bin/python3"))
+        with contextlib.suppress(PermissionError):  # another user's, as with sudo or su
+            paths += sorted(folder.glob("*/bin/python3"))
     paths.append(Path(sys.executable))
     real: dict[Path, None] = {}
     for path in paths:

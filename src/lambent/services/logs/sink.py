@@ -130,6 +130,8 @@ class Sink:
         finally:
             self._is_writing = False
             self._lines = lines + self._lines
+            if self._lines:
+                self._wake.set()
             for each in waiting:
                 if not each.done():
                     each.set_exception(error) if error else each.set_result(None)

@@ -4,16 +4,21 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import Connection
 from tests.unit.services.logs.logs_service import ARN, CALLER, Client, opened, with_logs
 
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
+from lambent.observe.supervise import supervise
 from lambent.services.logs import rows, sink
 from lambent.services.logs.rows import Range
+from lambent.store.database import Database
 from lambent.testing.loop import run
 
+T = TypeVar("T")
 HOUR = 3_600_000
 DAY = 24 * HOUR
 SCOPE = CALLER.scope
@@ -392,6 +397,39 @@ def test_without_its_run_the_sink_writes_on_flush(tmp_path: Path) -> None:
             return await logs.messages()
 
     assert run(main) == ["after the end"]
+
+
+class FullDisk:
+    """A database whose first writes fail."""
+
+    def __init__(self, database: Database, failures: int) -> None:
+        self._database = database
+        self._failures = failures
+        self.read = database.read
+
+    async def write(self, change: Callable[[Connection], T], **options: Any) -> T:
+        if self._failures:
+            self._failures -= 1
+            raise OSError("database or disk is full")
+        return await self._database.write(change, **options)
+
+
+def test_what_cannot_be_written_is_written_when_the_disk_has_room(tmp_path: Path) -> None:
+    async def main(clock: Clock) -> list[str]:
+        async with opened(tmp_path, clock) as logs:
+            flaky: Any = FullDisk(logs.logs.bulk, failures=2)
+            service = replace(logs.logs, bulk=flaky)
+            service.append(SCOPE, "g", "s", [(logs.now, "one")])
+            with pytest.raises(OSError, match="disk is full"):
+                await service.sink.run()
+            async with asyncio.TaskGroup() as tasks:
+                again = tasks.create_task(supervise("logs.sink", service.sink.run, service.log))
+                service.append(SCOPE, "g", "s", [(logs.now, "two")])
+                await asyncio.sleep(60)
+                again.cancel()
+            return await logs.messages()
+
+    assert run(main) == ["one", "two"]
 
 
 def test_a_reader_that_goes_away_loses_no_line(tmp_path: Path) -> None:

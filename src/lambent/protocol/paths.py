@@ -64,10 +64,11 @@ class Paths:
         query: dict[str, str] | None = None
         for node, values in _ends(self._root, segments, 0, ()):
             for candidate in node.ends.get(request.method, ()):
-                if candidate.constants or candidate.query or candidate.headers:
-                    query = _query(request.query) if query is None else query
-                    if not candidate.fits(query, request):
-                        continue
+                is_bound = candidate.constants or candidate.query or candidate.headers
+                if is_bound and query is None:
+                    query = _query(request.query)
+                if is_bound and not candidate.fits(query or {}, request):
+                    continue
                 return candidate.operation, dict(zip(candidate.labels, values, strict=True))
         return None
 

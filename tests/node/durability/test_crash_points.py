@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from things import FunctionThing, GroupThing, RoleThing, Unanswered
+from tests.node.durability.things import FunctionThing, GroupThing, RoleThing, Unanswered
 
 from lambent.pytest_plugin import LambentNode
 

@@ -6,8 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from syncs import blobs, calls, missing_syncs, trace_of, traced_node, unsafe_blobs, unsynced_names
-from things import PERMISSIONS, ROLE, TRUST, package
+from tests.node.durability.syncs import blobs, calls, missing_syncs, trace_of, traced_node, unsafe_blobs, unsynced_names
+from tests.node.durability.things import PERMISSIONS, ROLE, TRUST, package
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from things import EventsThing, FunctionThing, GroupThing, LinesThing, RoleThing, Unanswered
+from tests.node.durability.things import EventsThing, FunctionThing, GroupThing, LinesThing, RoleThing, Unanswered
 
 _KINDS = {EventsThing: 1, FunctionThing: 3, RoleThing: 2, GroupThing: 2, LinesThing: 1}
 

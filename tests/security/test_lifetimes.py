@@ -119,6 +119,20 @@ def lambda_handler():
     return "served"
 
 
+def test_a_parked_environment_that_was_killed_is_not_handed_out(house: House) -> None:
+    launcher = house.launcher(BEST, Path(sys.executable), parked=3)
+    first = house.claim(launcher)
+    launcher_pid = parent_of(first.sandbox.pid)
+    children = Path(f"/proc/{launcher_pid}/task/{launcher_pid}/children")
+    waiting = [int(pid) for pid in children.read_text().split() if int(pid) != first.sandbox.pid]
+    for pid in waiting[:2]:  # the third one in a row would be refused
+        os.kill(pid, signal.SIGKILL)
+    others = [house.claim(launcher) for _ in range(4)]
+    assert [environment.run(lambda_handler) for environment in (first, *others)] == ["served"] * 5
+    for environment in (first, *others):
+        environment.close()
+
+
 def test_a_cancelled_claim_leaves_nothing(house: House, launcher: Launcher, fresh: Callable[..., Inside]) -> None:
     async def give_up() -> None:
         with pytest.raises(TimeoutError):

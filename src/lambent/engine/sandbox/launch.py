@@ -43,8 +43,9 @@ class LaunchSettings:
     `runtime` is what functions find at /var/runtime: {name: file or folder of the platform}. `gateway_port` is where
     environments reach the platform on their own 127.0.0.1; 0 means not at all. `uid_base` is the first of the host
     uids of this launcher's environments (one each, from a range of its own), used only as root. `scratch` is a folder
-    of the node's own. `hidden` are folders that functions must not see even if they lie in /usr or beside the interpreter:
-    the data folder, above all. `parked` environments wait complete, and for `ahead` more the slow parts are made.
+    of the node's own. `hidden` are folders that functions must not see even if they lie in /usr or beside the
+    interpreter: the data folder, above all. `parked` environments wait complete, and for `ahead` more the slow parts
+    are made.
     """
 
     bootstrap: Path

@@ -69,8 +69,9 @@ class ProcessWalls:
         return {}
 
     def kill(self, environment: Environment) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(environment.pid, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):  # it may not have its own group yet
+            with contextlib.suppress(ProcessLookupError):
+                kill(environment.pid, signal.SIGKILL)
 
     def out_of_memory(self, environment: Environment) -> bool:
         return False
@@ -80,7 +81,8 @@ class ProcessWalls:
 
     def recycle(self, environment: Environment) -> bool:
         """Take back what it used, once its first process is gone; False when it has to be tried again later."""
-        self.kill(environment)  # whoever stayed behind in its group
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(environment.pid, signal.SIGKILL)  # whoever stayed behind in its group
         return True
 
     def needs_preparing(self) -> bool:

@@ -163,6 +163,9 @@ class Launcher:
         try:
             fds = self._walls.attach(environment, order)
         except OSError as error:
+            if _has_ended(environment.pid):  # nobody's fault but its own: the order gets another
+                self._waiting.appendleft(order)
+                return
             wire.send(self._node, {"op": "refused", "id": order["id"], "error": str(error)})
             self._walls.kill(environment)
             return
@@ -188,25 +191,39 @@ class Launcher:
         self._poll.register(environment.sync)
 
     def _on_started(self, fd: int) -> None:
-        environment = self._starting.pop(fd)
-        self._poll.unregister(fd)
-        try:
-            word = os.read(fd, 4096)
-        except ConnectionError:
-            word = b""
+        environment = self._starting[fd]
+        word = self._last_word(environment)
         if word == walls.READY:
             self._failures = 0
             self._parked.append(environment)
             self._serve_waiting()
         else:
             self._walls.kill(environment)
-            self._on_failed_start(word.decode(errors="replace") or "it ended while its walls were put up")
+            self._on_failed_start(word.decode(errors="replace"))
+
+    def _last_word(self, environment: walls.Environment) -> bytes:
+        """What it said when it came to the end of its walls."""
+        del self._starting[environment.sync]
+        self._poll.unregister(environment.sync)
+        try:
+            return os.read(environment.sync, 4096)
+        except ConnectionError:
+            return b""
 
     def _on_failed_start(self, reason: str) -> None:
-        """Tell the oldest order; nobody waiting means that parking failed, which is not tried for ever."""
+        """Tell the oldest order, or, when it was killed without a reason, start another in its place.
+
+        With nobody waiting it was to be parked; that is not tried for ever either.
+        """
         self._failures += 1
-        if self._waiting:
-            wire.send(self._node, {"op": "refused", "id": self._waiting.popleft()["id"], "error": reason})
+        if not self._waiting:
+            return
+        if reason or self._failures >= _GIVE_UP_AFTER:
+            order = self._waiting.popleft()
+            text = reason or "it was killed while its walls were put up"
+            wire.send(self._node, {"op": "refused", "id": order["id"], "error": text})
+        else:
+            self._serve_waiting()
 
     def _bury(self) -> None:
         """Collect the dead, tell the node, and leave their walls for later."""
@@ -220,7 +237,7 @@ class Launcher:
             if environment in self._parked:
                 self._parked.remove(environment)
             if environment.sync in self._starting:
-                self._on_started(environment.sync)
+                self._on_failed_start(self._last_word(environment).decode(errors="replace"))
             if environment.id is not None:
                 del self._by_id[environment.id]
                 self._report(environment, os.waitstatus_to_exitcode(status))
@@ -255,6 +272,11 @@ class Launcher:
                 self._poll.wait(0.001)
         else:
             self._walls.prepare_one()
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether the child is dead, though not yet collected."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _load_bootstrap(path: str) -> Callable[[socket.socket], None]:

@@ -78,12 +78,16 @@ def notes(path: Path) -> list[int]:
     [
         ("store.written", ["1"], [1]),
         ("store.committed", ["1"], [1, 2]),
-        ("store.written:3", ["1", "2", "3"], [1, 2, 3]),
-        ("store.committed:3", ["1", "2", "3"], [1, 2, 3, 4, 5]),
+        ("store.written:3", ["1", "2"], [1, 2, 3]),
+        ("store.committed:3", ["1", "2"], [1, 2, 3, 4, 5]),
     ],
 )
 def test_what_was_acknowledged_is_kept_and_a_transaction_is_kept_whole_or_not_at_all(tmp_path, point, told, kept):
-    assert ran(WRITES, tmp_path / "test.db", point) == (-signal.SIGKILL, told)
+    code, heard = ran(WRITES, tmp_path / "test.db", point)
+    assert code == -signal.SIGKILL
+    # The next transaction may reach its point before the caller of the last one, which is committed, has said so.
+    assert heard in (told, [*told, "3"])
+    assert set(map(int, heard)) <= set(kept)
     assert notes(tmp_path / "test.db") == kept
 
 

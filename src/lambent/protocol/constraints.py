@@ -4,6 +4,7 @@ Source: recorded answers of Lambda, DynamoDB, STS and Cognito: an enum or patter
 and entries that are scalars are told of as part of their list or map, with all that holds for them.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -16,9 +17,10 @@ Check = Callable[[Any, str, list[str]], None]
 _Rule = tuple[Callable[[Any], bool], str]
 """What holds for a value, and AWS's words for it."""
 
-# A pattern is not tried on values longer than this, nor on those longer than their maximum by as much:
-# their length is wrong anyway, and matching takes time.
+# A pattern is not tried on longer values, as some take cubic time; where there is a maximum, it is that. One set of
+# characters, repeated, takes linear time, so that both the length and the characters of a name are told of.
 _LONGEST_MATCHED: Final = 8_192
+_ONE_SET: Final = re.compile(r"\^?\[(?:[^\]\\]|\\.)*\][*+]\$?")
 _NOT_NULL: Final = "Member must not be null"
 
 
@@ -193,7 +195,8 @@ def _pattern_rule(shape: Shape) -> _Rule | None:
         match = patterns.compiled(shape.pattern).fullmatch
     except patterns.Unsupported:
         return None
-    longest = _LONGEST_MATCHED + int(shape.max or 0)
+    is_linear = shape.max is None or _ONE_SET.fullmatch(shape.pattern)
+    longest = max(_LONGEST_MATCHED, int(shape.max or 0)) if is_linear else int(shape.max or 0)
     words = f"Member must satisfy regular expression pattern: {shape.pattern}"
     return lambda value: len(value) > longest or match(value) is not None, words
 

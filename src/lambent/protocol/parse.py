@@ -53,7 +53,7 @@ def compile_parse(model: ServiceModel, operation: str, protocol: str) -> Parse:
     if protocol == CBOR:
         return _whole_body(_values_body(model, shape, cbor=True))
     if protocol == QUERY:
-        return _query(with_query_names(model), shape)
+        return _query(with_query_names(model), operation)
     return _rest(model, shape, protocol)
 
 
@@ -73,7 +73,9 @@ def _values_body(model: ServiceModel, shape: Shape, *, cbor: bool) -> _ReadBody:
     return read_body
 
 
-def _query(model: ServiceModel, shape: Shape) -> Parse:
+def _query(model: ServiceModel, operation: str) -> Parse:
+    shape = model.input(operation)
+    assert shape is not None
     read = QueryReaders(model).reader(shape)
 
     def parse_form(_labels: Mapping[str, str], request: HttpRequest) -> dict[str, Any]:

@@ -43,6 +43,17 @@ _CLASSES: Final = ("\\d", "\\D", "\\s", "\\S", "\\w", "\\W")
 _ASSIGNED: Final = (range(0x40000), range(0xE0000, 0xE0200))
 
 
+# Patterns of events, pipes and ecr that take exponential time, and what means the same in linear time.
+_EQUIVALENT: Final = {
+    r"^[ \t]*[\x20-\x7E]+([ \t]+[\x20-\x7E]+)*[ \t]*$": r"\t*[\x20-\x7E][\t\x20-\x7E]*",
+    r"^[ \t]*[^\x00-\x1F:\x7F]+([ \t]+[^\x00-\x1F:\x7F]+)*[ \t]*$": (r"\t*[^\x00-\x1F:\x7F](?:\t|[^\x00-\x1F:\x7F])*"),
+    r"[ \t]*[\x20-\x7E]+([ \t]+[\x20-\x7E]+)*[ \t]*|(\$(\.[\w/_-]+(\[(\d+|\*)\])*)*)": (
+        r"\t*[\x20-\x7E][\t\x20-\x7E]*"  # the second half is within the first
+    ),
+    r"^[a-z0-9*](?:[._\-/a-z0-9*]?[a-z0-9*]+)*$": r"[a-z0-9*]+(?:[._\-/][a-z0-9*]+)*",
+}
+
+
 class Unsupported(ValueError):
     """Java has it, Python has not."""
 
@@ -53,7 +64,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", FutureWarning)  # a set within a set, which Python reads differently
-            return re.compile(_translated(pattern), re.ASCII)
+            return re.compile(_translated(_EQUIVALENT.get(pattern, pattern)), re.ASCII)
     except (re.error, FutureWarning, OverflowError, RecursionError) as error:
         raise Unsupported(f"{pattern!r}: {error}") from error
 

@@ -135,6 +135,7 @@ def _rest(model: ServiceModel, operation: str, protocol: str) -> Serialize:
     write_headers = header_writer(model, members)
     status_member = next((name for name, member in members.items() if member.location == "statusCode"), "")
     content_type, write_body = _rest_body(model, operation, shape, protocol)
+    is_raw = shape.payload is not None and members[shape.payload].type == "blob"
     has_type_member = any((member.wire_name or "").lower() == "content-type" for member in members.values())
 
     def serialize_rest(result: Mapping[str, Any], request_id: str) -> HttpResponse:
@@ -142,11 +143,16 @@ def _rest(model: ServiceModel, operation: str, protocol: str) -> Serialize:
         write_headers(result, headers)
         code = result.get(status_member) or status
         body = write_body(result) if code not in _NO_BODY else b""
-        if body and not (has_type_member and any(name.lower() == "content-type" for name, _ in headers)):
+        if body and not (has_type_member and _has_type(headers, is_raw=is_raw)):
             headers.append(("Content-Type", content_type))
         return HttpResponse(code, headers, body)
 
     return serialize_rest
+
+
+def _has_type(headers: Headers, *, is_raw: bool) -> bool:
+    """The operation said what its bytes are, or left it open, which of bytes it may."""
+    return is_raw or any(name.lower() == "content-type" for name, _ in headers)
 
 
 def _rest_body(model: ServiceModel, operation: str, shape: Shape, protocol: str) -> tuple[str, _WriteBody]:

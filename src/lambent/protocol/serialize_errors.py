@@ -24,10 +24,9 @@ _TYPE: Final = "Type"
 
 def error_response(model: ServiceModel | None, protocol: str, error: ApiError, request_id: str) -> HttpResponse:
     """The response that says this error; `model` is None when no service is known."""
+    model = with_query_names(model) if model is not None else None
     shape = model.error(error.code) if model is not None else None
     status = error_status(shape, error.code, protocol)
-    if model is not None and protocol == QUERY:
-        model = with_query_names(model)
     if protocol == QUERY:
         return _query(model, shape, error, status, request_id)
     if protocol == REST_XML:

@@ -1,4 +1,4 @@
-"""The names that SQS's query protocol uses, which its model has lost since it became a JSON service.
+"""The names, codes and statuses of SQS's query protocol, which its model has lost since it became a JSON service.
 
 Source: the service model of API version 2012-11-05 as it was until botocore 1.31 (2023), and the examples of the SQS
 API Reference, "Query API".
@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from lambent.protocol.models import Reference, ServiceModel, Shape
+from lambent.protocol.models import Error, Reference, ServiceModel, Shape
 
 # What each list's items, or each map's entries, are called. Lists are flattened already.
 _NAMES: Final = {
@@ -39,10 +39,38 @@ _ENTRIES: Final = {
     "QueueAttributeMap": ("Attribute", "Name", "Value"),
     "TagMap": ("Tag", "Key", "Value"),
 }
+_PREFIX: Final = "AWS.SimpleQueueService."
+# Codes on the wire, which clients of the json protocol find in a header, and statuses: 400 where there is none.
+_ERRORS: Final = {
+    "BatchEntryIdsNotDistinct": (f"{_PREFIX}BatchEntryIdsNotDistinct", 400),
+    "BatchRequestTooLong": (f"{_PREFIX}BatchRequestTooLong", 400),
+    "EmptyBatchRequest": (f"{_PREFIX}EmptyBatchRequest", 400),
+    "InvalidAddress": ("InvalidAddress", 404),
+    "InvalidBatchEntryId": (f"{_PREFIX}InvalidBatchEntryId", 400),
+    "InvalidSecurity": ("InvalidSecurity", 403),
+    "KmsAccessDenied": ("KMS.AccessDeniedException", 400),
+    "KmsDisabled": ("KMS.DisabledException", 400),
+    "KmsInvalidKeyUsage": ("KMS.InvalidKeyUsageException", 400),
+    "KmsInvalidState": ("KMS.InvalidStateException", 400),
+    "KmsNotFound": ("KMS.NotFoundException", 400),
+    "KmsOptInRequired": ("KMS.OptInRequired", 403),
+    "KmsThrottled": ("KMS.ThrottlingException", 400),
+    "MessageNotInflight": (f"{_PREFIX}MessageNotInflight", 400),
+    "OverLimit": ("OverLimit", 403),
+    "PurgeQueueInProgress": (f"{_PREFIX}PurgeQueueInProgress", 403),
+    "QueueDeletedRecently": (f"{_PREFIX}QueueDeletedRecently", 400),
+    "QueueDoesNotExist": (f"{_PREFIX}NonExistentQueue", 400),
+    "QueueNameExists": ("QueueAlreadyExists", 400),
+    "ReceiptHandleIsInvalid": ("ReceiptHandleIsInvalid", 404),
+    "RequestThrottled": ("RequestThrottled", 403),
+    "ResourceNotFoundException": ("ResourceNotFoundException", 404),
+    "TooManyEntriesInBatchRequest": (f"{_PREFIX}TooManyEntriesInBatchRequest", 400),
+    "UnsupportedOperation": (f"{_PREFIX}UnsupportedOperation", 400),
+}
 
 
 def with_query_names(model: ServiceModel) -> ServiceModel:
-    """The model to speak the query protocol by: the same one, except for SQS."""
+    """The model to speak the query protocol by, and to tell errors by in any: the same one, except for SQS."""
     return _sqs(model) if model.name == "sqs" else model
 
 
@@ -57,6 +85,9 @@ def _renamed(shape: Shape) -> Shape:
     if shape.type == "map" and shape.key and shape.value and shape.name in _ENTRIES:
         _, key, value = _ENTRIES[shape.name]
         return _replaced(shape, flattened=True, key=_called(shape.key, key), value=_called(shape.value, value))
+    if shape.exception and shape.name in _ERRORS:
+        code, status = _ERRORS[shape.name]
+        return _replaced(shape, error=Error(code=code, http_status_code=status, sender_fault=True))
     members = {
         name: _called(reference, _ENTRIES[reference.shape][0]) if reference.shape in _ENTRIES else reference
         for name, reference in shape.members.items()

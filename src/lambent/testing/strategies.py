@@ -44,7 +44,7 @@ class Generated:
         return self._known[key]
 
     def _structure(self, shape: Shape, depth: int) -> Values:
-        members = {n: m for n, m in self._model.members(shape).items() if not m.eventstream}
+        members = {n: m for n, m in self._model.members(shape).items() if self._can_be_said(m)}
         if shape.union:
             return self._union(members, depth)
         required = {name: self.value(members[name], depth) for name in shape.required if name in members}
@@ -58,6 +58,10 @@ class Generated:
             required = {first: self.value(members[first], depth)}
             optional.pop(first, None)
         return _some_of(required, optional)
+
+    def _can_be_said(self, member: Shape) -> bool:
+        is_nothing = member.type == "structure" and not member.members and self._protocol == QUERY
+        return not member.eventstream and not is_nothing
 
     def _union(self, members: dict[str, Shape], depth: int) -> Values:
         names = list(members)[:1] if depth > _DEEPEST else list(members)

@@ -62,6 +62,17 @@ def read_response(operation: OperationModel, response: HttpResponse, protocol: s
     return parsed
 
 
+def read_error(
+    service: ServiceModel, operation: str, response: HttpResponse, protocol: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What botocore makes of an error: its code and message, and its members where the code is modelled."""
+    headers = HeadersDict({name.lower(): value for name, value in response.headers})
+    given = {"status_code": response.status, "headers": headers, "body": response.body}
+    error = read_response(service.operation_model(operation), response, protocol)["Error"]
+    shape = service.shape_for_error_code(error["Code"])
+    return error, create_parser(protocol).parse(given, shape) if shape else {}
+
+
 class _Raw:
     """As much of urllib3's response as an event stream needs."""
 

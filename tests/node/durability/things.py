@@ -13,6 +13,7 @@ import urllib.request
 import zipfile
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 ROLE = "arn:aws:iam::000000000000:role/durability"
 _LINES = 20
@@ -72,7 +73,7 @@ class Thing:
             self.doubtful = []
             if error.response["Error"]["Code"] not in self.refusals:
                 raise
-        except BotoCoreError as error:
+        except (BotoCoreError, ResponseParserError) as error:  # no answer, or the beginning of one
             raise Unanswered from error
         else:
             self.state, self.doubtful = after, []

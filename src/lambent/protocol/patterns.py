@@ -8,6 +8,7 @@ import re
 import unicodedata
 import warnings
 from functools import cache
+from itertools import chain
 from typing import Final
 
 _TOKEN: Final = re.compile(
@@ -129,13 +130,13 @@ def _category(name: str) -> str:
     if len(name) > 2:
         raise Unsupported(f"\\p{{{name}}}")
     ranges: list[list[int]] = []
-    for plane in _ASSIGNED:
-        for point in plane:
-            if unicodedata.category(chr(point)).startswith(name):
-                if ranges and ranges[-1][1] == point - 1:
-                    ranges[-1][1] = point
-                else:
-                    ranges.append([point, point])
+    for point in chain(*_ASSIGNED):
+        if not unicodedata.category(chr(point)).startswith(name):
+            continue
+        if ranges and ranges[-1][1] == point - 1:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point])
     if not ranges:
         raise Unsupported(f"\\p{{{name}}}")
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)

@@ -5,6 +5,7 @@ Without a signature, X-Amz-Target, an rpc-v2-cbor path or Action and Version say
 whose operations are paths.
 """
 
+import re
 from functools import cache
 from typing import Final, NamedTuple, NoReturn
 from urllib.parse import parse_qsl
@@ -20,6 +21,9 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _CBOR_PATH: Final = "/service/"
 # Who is meant by an unsigned request's path. Every path of two parts and more is an object of S3's.
 _UNSIGNED_REST: Final = ("lambda", "s3")
+# Lambda's paths begin with a date. What is sent there is a payload, even if it looks like a form with an Action (which
+# is what curl makes of it), and never an object of S3's.
+_DATED: Final = re.compile(r"/\d{4}-\d\d-\d\d/", re.ASCII)
 _SHOWN: Final = 120
 
 
@@ -51,6 +55,8 @@ def route(request: HttpRequest, signing_name: str | None) -> Route:
         return _json_route(target)
     if request.path.startswith(_CBOR_PATH) and "smithy-protocol" in request.headers:
         return _cbor_route(request.path)
+    if signing_name is None and _DATED.match(request.path):
+        return _rest_route(request, _UNSIGNED_REST[:1])
     services = _services(signing_name) if signing_name else _UNSIGNED_REST
     if signing_name is None or not _is_rest(services[0]):
         action = _action(request)

@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final
 
 Moment = datetime | float
@@ -23,6 +22,14 @@ _LONGEST: Final = 64  # no timestamp in any format is longer
 _ISO: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
+# An HTTP date, or what RFC 822 allows beside it: no day of the week, an offset, a fraction.
+_HTTP: Final = re.compile(
+    r"(?:[A-Za-z]{3,9},? )?(\d{1,2})[ -]([A-Za-z]{3})[ -](\d{4}) (\d\d:\d\d:\d\d)(?:\.(\d{1,9}))? ?"
+    r"(GMT|UTC|UT|Z|[+-]\d{4})?",
+    re.ASCII,
+)
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def from_number(seconds: float) -> datetime:
@@ -45,10 +52,17 @@ def from_text(text: str) -> datetime:
         return _from_iso(match)
     if _NUMBER.fullmatch(text):
         return from_number(float(text) if any(sign in text for sign in ".eE") else int(text))
-    try:
-        return _utc(parsedate_to_datetime(text))
-    except (TypeError, IndexError, OverflowError) as error:
-        raise ValueError(text) from error
+    if match := _HTTP.fullmatch(text):
+        return _from_http(match)
+    raise ValueError(text)
+
+
+def _from_http(match: re.Match[str]) -> datetime:
+    day, month, year, time, fraction, zone = match.groups()
+    micros = f".{fraction[:6]:0<6}" if fraction else ""
+    zone = zone if zone and zone[0] in "+-" else "+00:00"
+    number = _MONTHS.index(month.title()) + 1
+    return _utc(datetime.fromisoformat(f"{year}-{number:02}-{day:0>2}T{time}{micros}{zone}"))
 
 
 def _from_iso(match: re.Match[str]) -> datetime:
@@ -91,7 +105,9 @@ def to_iso8601_with_milliseconds(moment: Moment) -> str:
 
 def to_rfc822(moment: Moment) -> str:
     """`Sat, 21 Nov 2026 06:00:00 GMT`."""
-    return format_datetime(_datetime(moment), usegmt=True)
+    moment = _datetime(moment)
+    day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
+    return f"{day}, {moment.day:02} {month} {moment.year:04} {moment:%H:%M:%S} GMT"
 
 
 def to_number_text(moment: Moment) -> str:

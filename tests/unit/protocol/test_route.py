@@ -36,6 +36,19 @@ def test_a_path_is_an_operation_of_lambda(
     assert route(request(method, path), signing_name) == Route("lambda", operation, REST_JSON, labels)
 
 
+def test_a_payload_that_looks_like_a_form_is_a_payload() -> None:
+    # curl -d says that it sends a form.
+    body = b"Action=ListUsers&Version=2010-05-08"
+    sent = request("POST", "/2015-03-31/functions/f/invocations", headers=FORM, body=body)
+    assert route(sent, None).operation == "Invoke"
+
+
+def test_an_unsigned_request_of_another_path_is_for_s3() -> None:
+    assert route(request("GET", "/bucket/key"), None)[:3] == ("s3", "GetObject", REST_XML)
+    with pytest.raises(ApiError):
+        route(request("GET", "/2015-03-31/nothing"), None)
+
+
 def test_constants_of_the_query_string_tell_operations_apart() -> None:
     path = "/2019-09-30/functions/f/provisioned-concurrency"
     assert route(request("GET", path, "List=ALL"), "lambda").operation == "ListProvisionedConcurrencyConfigs"

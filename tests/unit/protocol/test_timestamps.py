@@ -22,6 +22,8 @@ MOMENT = datetime(2026, 11, 21, 6, 0, 0, tzinfo=UTC)
         "2026-11-21T06:00:00",
         "2026-11-21 06:00:00Z",
         "Sat, 21 Nov 2026 06:00:00 GMT",
+        "Sat, 21 Nov 2026 06:00:00.000 GMT",
+        "21 Nov 2026 05:00:00 -0100",
         "1795240800",
         "1795240800.0",
         "1.7952408e9",
@@ -32,7 +34,20 @@ def test_a_moment_is_read_in_any_format(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "2026-13-01T00:00:00Z", "0000-01-01T00:00:00Z", "9" * 17, "1e99", "²", "nan", "a" * 100]
+    "text",
+    [
+        "",
+        "now",
+        "2026-13-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "9" * 17,
+        "1e99",
+        "²",
+        "Sat, 31 Feb 2026 06:00:00 GMT",
+        "Sat, 21 Xyz 2026 06:00:00 GMT",
+        "nan",
+        "a" * 100,
+    ],
 )
 def test_what_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(ValueError):

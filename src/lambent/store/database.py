@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect
 from sqlalchemy.pool import NullPool
 
 from lambent.observe import points
@@ -91,7 +91,7 @@ class Database:
             _read_threads=ThreadPoolExecutor(_READERS, thread_name_prefix=f"{path.stem}-reader"),
         )
         try:
-            await database.write(lambda tx: metadata.create_all(tx, checkfirst=True))
+            await database.write(lambda tx: _create_missing(tx, metadata))
             yield database
         finally:
             await database._close()
@@ -179,6 +179,12 @@ class Database:
         self._read_threads.shutdown()
         self._readers.close()
         self._writer.close()
+
+
+def _create_missing(tx: Connection, metadata: MetaData) -> None:
+    """One look at all names: create_all would ask for each table of a file that `migrate.prepare` made."""
+    if not metadata.tables.keys() <= set(inspect(tx).get_table_names()):
+        metadata.create_all(tx)
 
 
 def _follow(change: _Change, committed: Callable[[Any], None]) -> None:

@@ -9,7 +9,6 @@ Source: AWS Lambda Developer Guide, "Invoking a Lambda function asynchronously";
 
 import asyncio
 import dataclasses
-import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -126,15 +125,20 @@ class EventQueue:
         running = frozenset(self._running)
 
         def read(tx: Connection) -> tuple[list[Event], bool, int | None]:
-            ids = rows.due_ids(tx, now_ms, room + len(running))
-            found = (rows.event(tx, key) for key in ids if key not in running)
-            events = [event for event in itertools.islice(found, room) if event]
-            return events, len(ids) == room + len(running), rows.next_visible_ms(tx, now_ms)
+            limit = room + len(running)
+            ids = rows.due_ids(tx, now_ms, limit)
+            fresh = [key for key in ids if key not in running]
+            events = [event for key in fresh[:room] if (event := rows.event(tx, key))]
+            return events, len(fresh) > room or len(ids) == limit, rows.next_visible_ms(tx, now_ms)
 
         events, has_more, next_ms = await self.database.read(read)
         for event in events:
-            if event.id not in self._ended and event.id not in self._running:
-                self._start(event)
+            if event.id in self._ended or event.id in self._running:
+                continue
+            if len(self._running) >= self.at_once:  # new ones came in between
+                has_more = True
+                break
+            self._start(event)
         if has_more:
             self._has_backlog = True
             return None if len(self._running) >= self.at_once else 0.0

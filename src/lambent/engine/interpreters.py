@@ -55,10 +55,10 @@ def choose(runtime: str, found: Iterable[Interpreter], *, strict: bool) -> Choic
     """
     wanted = _wanted(runtime)
     known = sorted(found)
-    exact = [one for one in known if one.minor == wanted]
+    near = [one for one in known if one.minor in SUPPORTED]  # the bootstrap runs on no older one
+    exact = [one for one in near if one.minor == wanted]
     if exact:
         return Choice(exact[-1])
-    near = [one for one in known if one.minor in SUPPORTED]
     if strict or not near:
         raise NoInterpreterError(_advice(runtime, wanted, known))
     # The nearest; of two equally near the newer one, which rejects less.

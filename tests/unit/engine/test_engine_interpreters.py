@@ -20,8 +20,8 @@ def found(*versions: str) -> list[Interpreter]:
         ("python3.12", ["3.10.1", "3.11.2"], "3.11.2", False),
         ("python3.11", ["3.10.1", "3.12.2"], "3.12.2", False),  # equally near: the newer
         ("python3.15", ["3.10.1", "3.13.2", "3.13.4"], "3.13.4", False),
-        ("python3.10", ["3.9.1", "3.12.2"], "3.12.2", False),  # 3.9 is no runtime any more
-        ("python3.9", ["3.9.1", "3.12.2"], "3.9.1", True),  # its own, where retired runtimes are accepted
+        ("python3.10", ["3.9.1", "3.12.2"], "3.12.2", False),  # 3.9 is no runtime any more,
+        ("python3.9", ["3.9.1", "3.10.2"], "3.10.2", False),  # not even where retired ones are accepted
     ],
 )
 def test_the_own_version_else_the_nearest(runtime: str, there: list[str], taken: str, exact: bool) -> None:

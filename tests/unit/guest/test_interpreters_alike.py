@@ -29,7 +29,7 @@ async def answers(interpreter: Path) -> dict[tuple[str, Any], Any]:
         found = {}
         for handler, event in EVENTS:
             plain.events.clear()
-            result = await plain.invoke(specs[handler], event, request_id="R")
+            result = await plain.invoke(specs[handler], event, request_id="R", trace_header="Root=1")
             payload: Any = result.payload
             if result.function_error:
                 payload = {k: v for k, v in json.loads(payload).items() if k != "stackTrace"}

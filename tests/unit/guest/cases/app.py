@@ -13,6 +13,9 @@ import threading
 import typing
 import warnings
 
+# Said when the coroutine is thrown away: sometimes before the log is looked at, sometimes after.
+warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+
 
 class Point(typing.NamedTuple):
     x: int

@@ -22,6 +22,7 @@ from lambent.engine import rows
 from lambent.engine.admission import throttled
 from lambent.engine.rows import Event
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
+from lambent.observe import points
 from lambent.observe.log import Log
 from lambent.store.database import Database, DatabaseBusyError
 
@@ -177,6 +178,7 @@ class EventQueue:
             arn = f"{event.function_arn}:{event.qualifier}" if event.qualifier else event.function_arn
             invocation = Invocation(request_id=event.request_id, payload=event.payload, invoked_arn=arn)
             await self.invoke(spec, invocation)
+            points.reached("event.responded")
         except ApiError as error:
             if error.code == "ResourceNotFoundException":
                 self.log.warning("event.dropped", function=event.function_arn, request_id=event.request_id)

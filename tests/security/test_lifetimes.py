@@ -127,6 +127,7 @@ def test_a_parked_environment_that_was_killed_is_not_handed_out(house: House) ->
     waiting = [int(pid) for pid in children.read_text().split() if int(pid) != first.sandbox.pid]
     for pid in waiting[:2]:  # the third one in a row would be refused
         os.kill(pid, signal.SIGKILL)
+        wait_until_gone(pid)
     others = [house.claim(launcher) for _ in range(4)]
     assert [environment.run(lambda_handler) for environment in (first, *others)] == ["served"] * 5
     for environment in (first, *others):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lambent.engine.sandbox import cgroups, processes, wire
-from lambent.engine.sandbox.memory_watch import MemoryWatch
+from lambent.engine.sandbox.memory_watch import CgroupMemory, MemoryWatch, ProcessMemory
 from lambent.engine.sandbox.probe import Walls
 from lambent.engine.sandbox.sweep import MOUNTPOINT, sweep
 
@@ -106,11 +106,10 @@ class Sandbox:
         self._ask_to_kill = ask_to_kill
         self._peak_bytes = 0
         self._is_beyond_memory = False
-        self._memory = None
-        if "memory" in fds:
-            version, limit = 2 if walls.cgroups == "v2" else 1, order.memory_mb << 20
-            self._memory = MemoryWatch(version, fds, limit, self._end_for_memory)
-            self._memory.start()
+        version = 2 if walls.cgroups == "v2" else 1
+        memory = CgroupMemory(version, fds) if "memory" in fds else ProcessMemory(self.pid)
+        self._memory = MemoryWatch(memory, order.memory_mb << 20, self._end_for_memory)
+        self._memory.start()
 
     def serve_listener(self, on_listener: OnListener | None) -> None:
         """Hand the environment's listener on the platform's port to the gateway, until the environment ends."""
@@ -125,12 +124,11 @@ class Sandbox:
     def freeze(self) -> None:
         """Stop every process of it, without waiting until the last has stopped."""
         self._set_frozen(frozen=True)
-        if self._memory:
-            self._memory.stop()
+        self._memory.stop()
 
     def thaw(self) -> None:
         self._set_frozen(frozen=False)
-        if self._memory and not self.exited.done():
+        if not self.exited.done():
             self._memory.start()
 
     def throttle_cpu(self) -> None:
@@ -143,8 +141,7 @@ class Sandbox:
     def max_memory_bytes(self) -> int:
         """The most memory it has used so far, its own at most; without cgroups, the peaks of its present processes."""
         if not self.exited.done():
-            now = self._memory.peak_bytes() if self._memory else processes.resident_bytes(self.pid)
-            self._peak_bytes = max(self._peak_bytes, now)
+            self._peak_bytes = max(self._peak_bytes, self._memory.peak())
         return min(self._peak_bytes, self._memory_mb << 20)  # files in /tmp are in the kernel's figure
 
     async def kill(self) -> None:
@@ -156,8 +153,7 @@ class Sandbox:
     def on_exit(self, exit_: Exit, peak_bytes: int) -> None:
         """Called once by the launcher's reader."""
         self._peak_bytes = max(self._peak_bytes, peak_bytes)
-        if self._memory:
-            self._memory.stop()
+        self._memory.stop()
         self._stop_listening()
         for fd in self._files.values():
             os.close(fd)

@@ -29,18 +29,26 @@ def send_signal(pid: int, number: signal.Signals) -> None:
             os.kill(member, number)
 
 
-def resident_bytes(pid: int) -> int:
-    """The sum of the peaks of resident memory of the tree's processes; pages they share count for each."""
-    return sum(_peak_bytes(member) for member in tree(pid))
+def status_bytes(pid: int, measure: str) -> int:
+    """One line of a process's status, such as `RssAnon` or `VmHWM`; 0 when it is gone. Shared pages count in full."""
+    return _kibibytes(f"/proc/{pid}/status", measure)
 
 
-def _peak_bytes(pid: int) -> int:
+def share_bytes(pid: int) -> int:
+    """A process's own anonymous memory: pages that it shares with its parent and siblings are divided by their number.
+
+    Takes ten times as long to read as its status does.
+    """
+    return _kibibytes(f"/proc/{pid}/smaps_rollup", "Pss_Anon")
+
+
+def _kibibytes(path: str, measure: str) -> int:
     try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            peaks = [line for line in file if line.startswith("VmHWM:")]
+        with open(path, encoding="ascii", errors="replace") as file:
+            found = [line for line in file if line.startswith(measure + ":")]
     except OSError:
         return 0
-    return int(peaks[0].split()[1]) * 1024 if peaks else 0
+    return int(found[0].split()[1]) * 1024 if found else 0
 
 
 def start_time(pid: int) -> int | None:

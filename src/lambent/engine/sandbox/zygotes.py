@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import gc
 import os
 import select
@@ -163,7 +164,7 @@ class Launcher:
         try:
             fds = self._walls.attach(environment, order)
         except OSError as error:
-            if _has_ended(environment.pid):  # nobody's fault but its own: the order gets another
+            if error.errno == errno.ESRCH:  # it has just died: the order gets another
                 self._waiting.appendleft(order)
                 return
             wire.send(self._node, {"op": "refused", "id": order["id"], "error": str(error)})
@@ -272,11 +273,6 @@ class Launcher:
                 self._poll.wait(0.001)
         else:
             self._walls.prepare_one()
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether the child is dead, though not yet collected."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _load_bootstrap(path: str) -> Callable[[socket.socket], None]:

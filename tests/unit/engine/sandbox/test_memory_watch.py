@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lambent.engine.sandbox.memory_watch import MemoryWatch, own_bytes, pause_s
+from lambent.engine.sandbox.memory_watch import CgroupMemory, MemoryWatch, ProcessMemory, own_bytes, pause_s
 from lambent.testing.loop import JumpingLoop
 
 MB = 1 << 20
@@ -49,7 +49,7 @@ def called_while(group: Group, steps: list[tuple[int, int]]) -> list[int]:
     """How often it was called after each step of (own, all) megabytes, a second apart."""
 
     async def watch() -> list[int]:
-        memory = MemoryWatch(group.version, group.fds, 128 * MB, group.on_beyond)
+        memory = MemoryWatch(CgroupMemory(group.version, group.fds), 128 * MB, group.on_beyond)
         memory.start()
         calls = []
         for own_mb, all_mb in steps:
@@ -76,7 +76,7 @@ def test_beyond_its_own_memory_it_is_called_once(group: Group) -> None:
 
 def test_stopped_it_does_not_look(group: Group) -> None:
     async def stop_and_exceed() -> None:
-        memory = MemoryWatch(group.version, group.fds, 128 * MB, group.on_beyond)
+        memory = MemoryWatch(CgroupMemory(group.version, group.fds), 128 * MB, group.on_beyond)
         memory.start()
         memory.stop()
         group.use(300, 300)
@@ -97,3 +97,9 @@ def test_kernel_memory_counts_on_older_kernels_too() -> None:
     assert own_bytes(2, "anon 10\nkernel 5\nslab 3\n") == 15
     assert own_bytes(2, "anon 10\nslab 3\nkernel_stack 2\npagetables 1\n") == 16
     assert own_bytes(1, "rss 10\ncache 99\n", 4) == 14
+
+
+def test_without_cgroups_the_processes_are_looked_at() -> None:
+    memory = ProcessMemory(os.getpid())
+    assert memory.in_use() > MB
+    assert memory.peak() >= memory.own()

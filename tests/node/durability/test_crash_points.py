@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.node.durability.things import FunctionThing, GroupThing, RoleThing, Unanswered
+from tests.node.durability.things import EventsThing, FunctionThing, GroupThing, RoleThing, Unanswered
 
 from lambent.pytest_plugin import LambentNode
 
@@ -30,6 +30,24 @@ def test_a_crash_between_two_steps_loses_nothing_acknowledged(point, own_node, t
         for thing in things:
             thing.settle(node)
             thing.use(node)
+
+
+def test_an_event_whose_node_dies_before_it_is_deleted_runs_again(own_node, tmp_path):
+    data = str(tmp_path / "data")
+    event = EventsThing("events", random.Random(0))
+    with _crashing_node("event.responded:2", data) as (process, node):
+        event.prepare(node)
+        event.step(node)
+        event.settle(node)
+        _step_until_it_dies(node, [event])
+        assert process.wait(timeout=30) == -signal.SIGKILL
+    with own_node("--data-dir", data, ephemeral=False) as node:
+        event.settle(node)
+        group = f"/aws/lambda/{event.name}"
+        pages = node.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+        # Its log lines from before the crash were at most some milliseconds old, so only the second run is certain.
+        started = {line["message"] for page in pages for line in page["events"] if line["message"].startswith("START")}
+        assert len(started) >= len(event.state)
 
 
 def _step_until_it_dies(node, things):

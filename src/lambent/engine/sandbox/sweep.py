@@ -46,7 +46,10 @@ def _is_left_over(name: str) -> bool:
 
 def _remove_tree(folder: Path) -> int:
     """Kill every member and remove the groups. 0 when some members are of another container, or will not die."""
-    groups = [path for path in folder.iterdir() if path.is_dir()]
+    try:
+        groups = [path for path in folder.iterdir() if path.is_dir()]
+    except FileNotFoundError:
+        return 0  # another node that starts now was faster
     deadline = time.monotonic() + _LIMIT_S
     for group in (*groups, folder):
         while not _remove(group):

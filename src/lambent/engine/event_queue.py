@@ -56,6 +56,7 @@ class EventQueue:
     _running: dict[int, "asyncio.Task[None]"] = field(init=False, default_factory=dict)
     _tasks: asyncio.TaskGroup | None = field(init=False, default=None)
     _ended: set[int] = field(init=False, default_factory=set)  # since the last reading began
+    _highest_read: int = field(init=False, default=0)  # of the events that were started from a reading
     _has_backlog: bool = field(init=False, default=True)  # events on disk that nobody has looked at
 
     @property
@@ -106,7 +107,9 @@ class EventQueue:
 
     def _arrived(self, event: Event) -> None:
         """A new event is committed: it runs now if there is room, without reading it back."""
-        if self._tasks is not None and not self._has_backlog and len(self._running) < self.at_once:
+        # A reading may have found it before we are told; ids grow in the order of commits.
+        is_new = event.id > self._highest_read
+        if is_new and self._tasks is not None and not self._has_backlog and len(self._running) < self.at_once:
             self._start(event)
         else:
             self._has_backlog = True
@@ -139,6 +142,7 @@ class EventQueue:
             if len(self._running) >= self.at_once:  # new ones came in between
                 has_more = True
                 break
+            self._highest_read = max(self._highest_read, event.id)
             self._start(event)
         if has_more:
             self._has_backlog = True
@@ -154,6 +158,7 @@ class EventQueue:
 
     def _start(self, event: Event) -> None:
         assert self._tasks is not None
+        assert event.id not in self._running
         self._running[event.id] = self._tasks.create_task(self._serve(event), name=f"engine.event {event.id}")
 
     async def _serve(self, event: Event) -> None:

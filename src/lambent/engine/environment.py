@@ -26,6 +26,7 @@ INIT_LIMIT_S: Final = 10.0
 """How long Init may take before it is done again inside the first invocation. Source: the guide, "Init phase"."""
 
 TAIL_BYTES: Final = 4096
+_CONTINUATIONS: Final = bytes(range(0x80, 0xC0))  # bytes that only go on with a UTF-8 character
 _MEMORY_READ_S: Final = 0.05  # reading the peak is a system call on a kernel file; not on each of many short runs
 
 
@@ -70,7 +71,8 @@ class Run:
         """Ends the run. Whoever waited may be gone; the slot comes back all the same."""
         self.release()
         if not self.future.done():
-            tail = bytes(self.tail) if self.invocation.want_tail else None
+            # Cut to its length, the tail may begin within a character; what is left of that is left out.
+            tail = bytes(self.tail).lstrip(_CONTINUATIONS) if self.invocation.want_tail else None
             self.future.set_result(InvocationResult(payload=payload, function_error=function_error, log_tail=tail))
 
     def fail(self, error: Exception) -> None:

@@ -515,3 +515,14 @@ def test_every_invocation_has_a_trace_header(tmp_path: Path) -> None:
         assert json.loads((await plain.invoke(spec, trace_header="Root=1-2")).payload) == "Root=1-2"
 
     play(script, tmp_path, "import os\ndef handler(event, context):\n    return os.environ['_X_AMZN_TRACE_ID']\n")
+
+
+def test_the_tail_is_the_last_four_kilobytes_of_whole_characters(tmp_path: Path) -> None:
+    async def script(plain: PlainEngine, folder: Path) -> None:
+        for extra in ("", "x", "xx"):
+            result = await plain.invoke(function(folder, "app.handler"), extra, want_tail=True)
+            assert result.log_tail is not None
+            assert 4090 <= len(result.log_tail) <= 4096
+            assert result.log_tail.decode().startswith("€")
+
+    play(script, tmp_path, "def handler(event, context):\n    print('€' * 5000 + event)\n")

@@ -192,7 +192,7 @@ def rules_of(shape: Shape) -> list[_Rule]:
 def _pattern_rule(shape: Shape) -> _Rule | None:
     assert shape.pattern is not None
     try:
-        match = patterns.compiled(shape.pattern).fullmatch
+        match = patterns.matcher(shape.pattern)
     except patterns.Unsupported:
         return None
     is_linear = shape.max is None or _ONE_SET.fullmatch(shape.pattern)

@@ -7,6 +7,7 @@ those that there are.
 import re
 import unicodedata
 import warnings
+from collections.abc import Callable
 from functools import cache
 from itertools import chain
 from typing import Final
@@ -39,6 +40,7 @@ _POSIX: Final = {
     "Upper": "A-Z",
     "XDigit": "0-9A-Fa-f",
 }
+_PROPERTY: Final = re.compile(r"\\[pP]")
 _CLASSES: Final = ("\\d", "\\D", "\\s", "\\S", "\\w", "\\W")
 # Planes 4 to 13 are not assigned; 15 and 16 are private use.
 _ASSIGNED: Final = (range(0x40000), range(0xE0000, 0xE0200))
@@ -59,18 +61,29 @@ class Unsupported(ValueError):
     """Java has it, Python has not."""
 
 
+def matcher(pattern: str) -> Callable[[str], object]:
+    """The expression's `fullmatch`. Raises Unsupported.
+
+    To find the letters of all of Unicode takes 0.1 s: that is done for the first value that is not ASCII.
+    """
+    if not _PROPERTY.search(pattern):
+        return compiled(pattern).fullmatch
+    in_ascii = compiled(pattern, ascii_only=True)
+    return lambda value: (in_ascii if value.isascii() else compiled(pattern)).fullmatch(value)
+
+
 @cache
-def compiled(pattern: str) -> re.Pattern[str]:
-    """The expression, to be used with `fullmatch`. Raises Unsupported."""
+def compiled(pattern: str, *, ascii_only: bool = False) -> re.Pattern[str]:
+    """The expression, to be used with `fullmatch`; `ascii_only` is for values that are. Raises Unsupported."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", FutureWarning)  # a set within a set, which Python reads differently
-            return re.compile(_translated(_EQUIVALENT.get(pattern, pattern)), re.ASCII)
+            return re.compile(_translated(_EQUIVALENT.get(pattern, pattern), ascii_only), re.ASCII)
     except (re.error, FutureWarning, OverflowError, RecursionError) as error:
         raise Unsupported(f"{pattern!r}: {error}") from error
 
 
-def _translated(pattern: str) -> str:
+def _translated(pattern: str, ascii_only: bool) -> str:
     if "&&" in pattern:
         raise Unsupported(f"{pattern!r}: intersection of sets")
     parts: list[str] = []
@@ -89,14 +102,17 @@ def _translated(pattern: str) -> str:
         elif in_set and text == "-" and parts[-1] in _CLASSES:
             parts.append("\\-")  # `[\\w-.]`: no range can begin with a class
         else:
-            parts.append(_one(token, in_set=in_set))
+            parts.append(_one(token, in_set=in_set, ascii_only=ascii_only))
     return "".join(parts)
 
 
-def _one(token: re.Match[str], *, in_set: bool) -> str:
+def _one(token: re.Match[str], *, in_set: bool, ascii_only: bool) -> str:
     name = token["property"] or token["letter"]
     if name is not None:
-        return _property(name, negated=token["negated"] == "P", in_set=in_set)
+        if in_set and token["negated"] == "P":
+            raise Unsupported(f"\\P{{{name}}} within a set")
+        known = _POSIX.get(name.removeprefix("Is")) or _category(name.removeprefix("Is"), ascii_only)
+        return known if in_set else f"[{'^' if token['negated'] == 'P' else ''}{known}]"
     if token["high"] is not None:
         pair = chr(int(token["high"], 16)) + chr(int(token["low"], 16))
         point = ord(pair.encode("utf-16-be", "surrogatepass").decode("utf-16-be"))
@@ -115,28 +131,21 @@ def _one(token: re.Match[str], *, in_set: bool) -> str:
     return text
 
 
-def _property(name: str, *, negated: bool, in_set: bool) -> str:
-    if negated and in_set:
-        raise Unsupported(f"\\P{{{name}}} within a set")
-    known = _POSIX.get(name.removeprefix("Is")) or _category(name.removeprefix("Is"))
-    if in_set:
-        return known
-    return f"[^{known}]" if negated else f"[{known}]"
-
-
 @cache
-def _category(name: str) -> str:
+def _category(name: str, ascii_only: bool) -> str:
     """The ranges of a Unicode category (`L`, `Lu`) or a few scripts, as the inside of a set."""
     if len(name) > 2:
         raise Unsupported(f"\\p{{{name}}}")
     ranges: list[list[int]] = []
-    for point in chain(*_ASSIGNED):
+    for point in range(0x80) if ascii_only else chain(*_ASSIGNED):
         if not unicodedata.category(chr(point)).startswith(name):
             continue
         if ranges and ranges[-1][1] == point - 1:
             ranges[-1][1] = point
         else:
             ranges.append([point, point])
+    if not ranges and ascii_only:
+        return "\\U0010ffff"  # no value that is ASCII has it
     if not ranges:
         raise Unsupported(f"\\p{{{name}}}")
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)

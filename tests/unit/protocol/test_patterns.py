@@ -86,3 +86,19 @@ def test_what_replaces_an_exponential_pattern_means_the_same(value: str) -> None
         slow = re.compile(pattern, re.ASCII)
         assert (slow.fullmatch(value) is None) == (re.compile(replacement, re.ASCII).fullmatch(value) is None)
         assert any(pattern in patterns_of(service) for service in ("events", "pipes", "ecr"))
+
+
+PROPERTIES = [
+    r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*",
+    r"\p{Alpha}+",
+    r"\P{Alpha}+",
+    r"\P{L}\p{M}?",
+    r"[\p{M}\p{P}]+",
+    r"\p{Lu}\p{Ll}*",
+]
+
+
+@given(st.sampled_from(PROPERTIES), st.text(st.characters(max_codepoint=0x180), max_size=8))
+def test_the_quick_form_for_ascii_means_the_same(pattern: str, value: str) -> None:
+    quick = patterns.matcher(pattern)(value)
+    assert (quick is not None) == (patterns.compiled(pattern).fullmatch(value) is not None)

@@ -42,11 +42,12 @@ def main(control_fd: int) -> None:
     try:
         launcher = Launcher(node, reader, settings)
     except OSError as error:
-        wire.send(node, {"op": "failed", "error": str(error)})
+        with contextlib.suppress(ConnectionError):  # a node that was killed meanwhile wants no answer
+            wire.send(node, {"op": "failed", "error": str(error)})
         return
-    wire.send(node, {"op": "ready"})
     try:
         with contextlib.suppress(ConnectionError):
+            wire.send(node, {"op": "ready"})
             launcher.run()
     finally:
         launcher.close()

@@ -90,7 +90,7 @@ def flood(event, context):
 
 def fake_answer(event, context):
     import socket
-    for fd in range(3, 20):
+    for fd in range(3, 1024):  # wherever the test's process had room for it
         try:
             sock = socket.socket(fileno=os.dup(fd))
             if sock.family == socket.AF_UNIX:

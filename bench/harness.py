@@ -386,8 +386,9 @@ class Counter:
                 logGroupName=self.group, startTime=self.pos, filterPattern="counted")
             for page in pages:
                 for e in page["events"]:
-                    if e["eventId"] not in self.ids:
-                        self.ids.add(e["eventId"])
+                    key = e.get("eventId") or (e["timestamp"], e["message"])
+                    if key not in self.ids:
+                        self.ids.add(key)
                         self._add(e["message"].split(None, 1)[1].encode())
                         self.pos = max(self.pos, e["timestamp"] - 2000)
         except self.logs.exceptions.ResourceNotFoundException:

@@ -34,3 +34,12 @@ def test_links_between_documents_lead_somewhere():
             if not (page.parent / target).exists():
                 dead.append(f"{page.relative_to(source.ROOT)}: {target}")
     assert dead == []
+
+
+def test_each_test_that_the_specification_names_is_there():
+    text = (source.ROOT / "docs/specification.md").read_text()
+    defined = "\n".join(path.read_text() for path in (source.ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(?:(tests/[\w/]+\.py)::)?(test_\w+)`", text)
+    assert len(named) > 15
+    assert [f"{file}::{name}" for file, name in named if file and not (source.ROOT / file).exists()] == []
+    assert [name for _file, name in named if f"def {name}(" not in defined] == []

@@ -1,7 +1,8 @@
 # make up      start the platform (the first run sets it up)      PORT=4566 HOST=127.0.0.1 DATA_DIR=.lambent
-# make test    every test                                         make check   format, lint, types, contracts
+# make test    every test but the long ones                     make check   format, lint, types, contracts
 # make demo    a function from a folder, invoked, its picture     make dev     the development set-up only
-# make bench   the figures                                        make docs    the generated reference pages
+# make bench   the figures                                        make test-long  hundred-fold kills, matrices
+# make docs    the generated reference pages
 
 PORT ?= 4566
 HOST ?= 127.0.0.1
@@ -48,7 +49,7 @@ test: .venv/.stamp-dev system-packages
 	$(BIN)/pytest -m "not long" $(ARGS)
 
 test-long: .venv/.stamp-dev system-packages
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -m long $(ARGS)
 
 check: .venv/.stamp-dev
 	$(BIN)/ruff format --check src tests bench examples

@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import re
+import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -177,7 +178,7 @@ def test_a_wrapper_can_make_awss_own_client_the_runtime(lambent, invoke):
     client = lambent.client("lambda")
     client.create_function(
         FunctionName="brings-its-runtime",
-        Runtime="python3.11",
+        Runtime=f"python3.{sys.version_info.minor}",
         Handler="app.handler",
         Role="arn:aws:iam::000000000000:role/r",
         Timeout=30,

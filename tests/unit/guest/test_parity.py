@@ -82,7 +82,9 @@ def outcome(result: InvocationResult, plain: PlainEngine) -> Outcome:
     if result.function_error:
         document = json.loads(payload)
         document["stackTrace"] = [e for e in document.get("stackTrace", ()) if not re.search(RUNTIME_FILE, e)]
-        payload = json.dumps(document).encode()
+        # How the sentence goes on depends on where the interpreter's stack ended.
+        text = re.sub(r"(maximum recursion depth exceeded).*", r"\1", document["errorMessage"])
+        payload = json.dumps({**document, "errorMessage": text}).encode()
     return payload, result.function_error, without_runtime_frames(lines)
 
 
@@ -114,6 +116,7 @@ def normalised(text: str) -> str:
     """Without what differs by nature: times and addresses."""
     text = re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{3})?Z", "TIME", text)
     text = re.sub(r"Init Duration: [\d.]+ ms", "Init Duration: N ms", text)
+    text = re.sub(r"(maximum recursion depth exceeded)[^\n\"]*", r"\1", text)
     return re.sub(r"0x[0-9a-f]{6,}", "0x0", text)
 
 
@@ -148,7 +151,7 @@ EVENTS: list[Any] = [
     b' {"padded" : true} \n',
     b"\xef\xbb\xbf1",
     "[" * 100 + "]" * 100,
-    ("[" * 5000 + "]" * 5000).encode(),
+    ("[" * 700 + "]" * 700).encode(),  # beyond 1,000 the platform refuses it
     b"9" * 4000,
     b"1.0000000000000000000000000000001",
     b'{"": {"\\u0000": null}}',

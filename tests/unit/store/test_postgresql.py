@@ -42,6 +42,7 @@ def test_every_executed_statement_compiles_for_postgresql(module):
             if not missing:
                 break
             call(next(calls), tx, rng)
+    engine.dispose()
     assert missing == set(), f"{module.__name__}: nothing was executed in these lines"
 
 

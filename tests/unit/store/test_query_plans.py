@@ -41,6 +41,7 @@ def _scans(module):
         for _ in range(_ROUNDS):
             for function in functions(module):
                 call(function, tx, rng)
+    engine.dispose()
     return found
 
 

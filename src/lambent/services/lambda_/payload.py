@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import accumulate
 from typing import Final
 
 import msgspec
@@ -16,6 +17,9 @@ _ESCAPE: Final = re.compile(rb'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
 _PLAIN: Final = re.compile(rb'[^"\\\x00-\x1f]+')
 _LOOKED_AT_CLOSELY: Final = 65_536  # bytes; about 50 ms of Python
 _DEEPEST: Final = 1_000  # Jackson's StreamReadConstraints
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 def check_payload(payload: bytes) -> None:
@@ -44,7 +48,15 @@ def _is_plainly_json(payload: bytes) -> bool:
         msgspec.json.decode(payload, type=msgspec.Raw)  # checks the structure, not what is inside strings
     except (msgspec.DecodeError, RecursionError):
         return False
-    return payload.isascii() or _bad_byte(payload) is None
+    return (payload.isascii() or _bad_byte(payload) is None) and not _is_too_deep(payload)
+
+
+def _is_too_deep(payload: bytes) -> bool:
+    """Counted, because how deep the parsers themselves go differs from one Python to the next."""
+    if payload.count(b"[") + payload.count(b"{") <= _DEEPEST:
+        return False
+    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > _DEEPEST
 
 
 def _problem(payload: bytes) -> tuple[str, int] | None:
@@ -62,6 +74,8 @@ def _rough_problem(payload: bytes) -> tuple[str, int] | None:
     at = _bad_byte(payload)
     if at is not None:
         return f"Invalid UTF-8 start byte 0x{payload[at]:x}", at
+    if _is_too_deep(payload):
+        return f"Document nesting depth exceeds the maximum allowed ({_DEEPEST})", 0
     text = payload.decode()
     try:
         json.loads(text, parse_constant=_not_a_number)

@@ -93,9 +93,14 @@ def test_long_payloads_are_refused_too(tail):
     check_payload(b"[" + b",".join([b'"\\ud800"'] * 100_000) + b"]")
 
 
-@pytest.mark.parametrize("depth", [5_000, 100_000])
+@pytest.mark.parametrize("depth", [1_001, 5_000, 100_000])
 def test_deep_nesting_is_refused(depth):
     assert "nesting depth" in refusal(b"[" * depth + b"]" * depth)
+
+
+def test_nesting_as_deep_as_jackson_takes_passes():
+    check_payload(b'[{"a":' * 500 + b'"[[[["' + b"}]" * 500)
+    check_payload(b"[" + b",".join([b'"[[[\\"{{{"'] * 1_000) + b"]")
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]",:0123456789.eE+-\\ntfalsu \n', max_size=40).map(str.encode))

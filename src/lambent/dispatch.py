@@ -11,6 +11,7 @@ from typing import Any
 
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
+from lambent.store.database import DatabaseBusyError
 
 Shape = dict[str, Any]
 """Parameters or an answer: AWS's member names, Python values (bytes for blobs, aware datetimes for timestamps)."""
@@ -38,8 +39,8 @@ class Dispatch:
         """What the operation answers.
 
         Raises:
-            ApiError: the operation is not there yet, the parameters are wrong, the caller may not, or what the
-                operation itself says.
+            ApiError: the operation is not there yet, the parameters are wrong, the caller may not, the store is too
+                far behind, or what the operation itself says.
         """
         handler = self.operations.get(service, {}).get(operation)
         try:
@@ -48,6 +49,9 @@ class Dispatch:
             self.validate(service, operation, params)
             self.authorize(caller, service, operation, params)
             answer = await handler(caller, params)
+        except DatabaseBusyError as busy:  # SDKs try again after a 503
+            self.counts[service, operation, "ServiceUnavailable"] += 1
+            raise ApiError("ServiceUnavailable", "The request has failed due to a temporary failure.") from busy
         except ApiError as error:
             self.counts[service, operation, error.code] += 1
             raise

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from lambent.aws.errors import ApiError
 from lambent.protocol.models import ServiceModel, Shape
+from lambent.protocol.once import once
 from lambent.protocol.reading import text_reader
 
 _MOST_FIELDS: Final = 100_000
@@ -42,14 +43,7 @@ class QueryReaders:
         if shape.type not in ("structure", "list", "map"):
             return _scalar_reader(shape)
         key = (shape.name, shape.flattened)
-        known = self._known.get(key)
-        if known is None:
-            compiled: list[ReadPairs] = []
-            self._known[key] = lambda pairs: compiled[0](pairs)
-            known = self._compile(shape)
-            compiled.append(known)
-            self._known[key] = known
-        return known
+        return once(self._known, key, lambda: self._compile(shape))
 
     def _compile(self, shape: Shape) -> ReadPairs:
         if shape.type == "structure":

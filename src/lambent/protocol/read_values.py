@@ -13,6 +13,7 @@ import msgspec
 
 from lambent.protocol import reading
 from lambent.protocol.models import ServiceModel, Shape
+from lambent.protocol.once import once
 from lambent.protocol.reading import DEEPEST, Read, malformed, wrong
 
 _JSON_LEAVES: Final[dict[str, Read]] = {
@@ -57,15 +58,7 @@ class ValueReaders:
             return self._leaves[shape.type]
         if shape.document:
             return _document
-        known = self._known.get(shape.name)
-        if known is None:
-            compiled: list[Read] = []
-            # A shape that contains itself finds this stand-in while it is being compiled.
-            self._known[shape.name] = lambda value: compiled[0](value)
-            known = self._compile(shape)
-            compiled.append(known)
-            self._known[shape.name] = known
-        return known
+        return once(self._known, shape.name, lambda: self._compile(shape))
 
     def _compile(self, shape: Shape) -> Read:
         if shape.type == "structure":

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, ParseError, XMLParser
 
 from lambent.aws.errors import ApiError
 from lambent.protocol.models import ServiceModel, Shape
+from lambent.protocol.once import once
 from lambent.protocol.reading import text_reader
 
 # DeleteObjects has the most that any operation allows: 1,000 keys with four elements each.
@@ -46,14 +47,7 @@ class XmlReaders:
         if shape.type not in ("structure", "list", "map"):
             return _scalar_reader(shape)
         key = (shape.name, shape.flattened)
-        known = self._known.get(key)
-        if known is None:
-            compiled: list[ReadElements] = []
-            self._known[key] = lambda elements: compiled[0](elements)
-            known = self._compile(shape)
-            compiled.append(known)
-            self._known[key] = known
-        return known
+        return once(self._known, key, lambda: self._compile(shape))
 
     def _compile(self, shape: Shape) -> ReadElements:
         if shape.type == "structure":

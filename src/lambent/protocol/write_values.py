@@ -13,6 +13,7 @@ import msgspec
 
 from lambent.protocol import timestamps
 from lambent.protocol.models import ServiceModel, Shape
+from lambent.protocol.once import once
 
 Write = Callable[[Any], Any]
 
@@ -75,14 +76,7 @@ class ValueWriters:
             return self._leaf(shape)
         if shape.document:
             return _as_it_is
-        known = self._known.get(shape.name)
-        if known is None:
-            compiled: list[Write] = []
-            self._known[shape.name] = lambda value: compiled[0](value)
-            known = self._compile(shape)
-            compiled.append(known)
-            self._known[shape.name] = known
-        return known
+        return once(self._known, shape.name, lambda: self._compile(shape))
 
     def _leaf(self, shape: Shape) -> Write:
         if self._cbor:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from lambent.protocol import timestamps
 from lambent.protocol.models import ServiceModel, Shape
+from lambent.protocol.once import once
 from lambent.protocol.write_values import not_finite
 
 Out = list[str]
@@ -59,14 +60,7 @@ class XmlWriters:
         if shape.type not in ("structure", "list", "map"):
             return self._scalar(shape, name)
         key = (shape.name, name, shape.flattened, shape.location_name)
-        known = self._known.get(key)
-        if known is None:
-            compiled: list[WriteElement] = []
-            self._known[key] = lambda value, out: compiled[0](value, out)
-            known = self._compile(shape, name)
-            compiled.append(known)
-            self._known[key] = known
-        return known
+        return once(self._known, key, lambda: self._compile(shape, name))
 
     def text(self, shape: Shape) -> WriteText:
         """A scalar as text."""

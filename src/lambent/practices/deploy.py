@@ -68,10 +68,10 @@ def _package(folder: Path, runtime: str, progress: Progress) -> bytes:
     found = _RUNTIME.fullmatch(runtime)
     file = package.requirements(folder)
     if file is None or found is None:
-        return package.build([folder])
+        return package.build(folder)
     with progress(f"installing {file.name} for Python {found[1]}") as say:
         installed = package.install(file, found[1], say)
-    return package.build([installed, folder])
+    return package.build(folder, installed)
 
 
 def _existing(functions: Any, name: str) -> dict[str, Any] | None:

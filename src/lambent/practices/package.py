@@ -5,6 +5,7 @@ function keeps its CodeSha256.
 """
 
 import ast
+import compileall
 import hashlib
 import io
 import os
@@ -15,11 +16,13 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import Final
 
 MODULES: Final = ("app", "lambda_function", "handler", "main", "index")
 FUNCTIONS: Final = ("lambda_handler", "handler", "main")
 _LEFT_OUT: Final = {"__pycache__", "node_modules", ".git", ".venv", ".lambent", ".pytest_cache", ".mypy_cache", ".idea"}
+_THIS_VERSION: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 _DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 
 
@@ -76,10 +79,14 @@ def requirements(folder: Path) -> Path | None:
 def install(file: Path, version: str, say: Callable[[str], None]) -> Path:
     """A folder with the requirements installed for Python `version` ("3.13"), kept for the next time.
 
+    With byte code, where it is this Python's version: a function cannot write it, as its code is read-only, and would
+    compile every module again at each cold start.
+
     Raises:
         PackageError: pip could not install them; ends with what pip said.
     """
-    target = _cache() / hashlib.sha256(f"{version} {platform.machine()}\n".encode() + file.read_bytes()).hexdigest()
+    kind = f"{version} {platform.machine()} with byte code\n".encode()
+    target = _cache() / hashlib.sha256(kind + file.read_bytes()).hexdigest()
     if target.is_dir():
         return target
     fresh = target.with_name(f"{target.name}.{os.getpid()}")
@@ -87,10 +94,19 @@ def install(file: Path, version: str, say: Callable[[str], None]) -> Path:
     fresh.mkdir(parents=True)
     try:
         _pip(["install", "--target", str(fresh), "--requirement", str(file), *_for_version(version)], file, say)
+        if version == _THIS_VERSION:
+            _compile(fresh)
         _rename(fresh, target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return target
+
+
+def _compile(folder: Path) -> None:
+    """Valid as long as the source is the same, whatever its date; with the paths that the function's stacks show."""
+    compileall.compile_dir(
+        folder, quiet=2, stripdir=folder, prependdir="/var/task", invalidation_mode=PycInvalidationMode.CHECKED_HASH
+    )
 
 
 def _cache() -> Path:
@@ -107,7 +123,7 @@ def _rename(fresh: Path, target: Path) -> None:
 
 def _for_version(version: str) -> list[str]:
     """Nothing for the Python that runs pip; for another, that only wheels made for it are taken."""
-    if version == f"{sys.version_info.major}.{sys.version_info.minor}" and sys.platform == "linux":
+    if version == _THIS_VERSION and sys.platform == "linux":
         return []
     machine = platform.machine()
     tags = [f"manylinux_2_{minor}_{machine}" for minor in (34, 28, 27, 26, 24, 17)] + [f"manylinux2014_{machine}"]
@@ -130,15 +146,18 @@ def _pip(arguments: list[str], file: Path, say: Callable[[str], None]) -> None:
         raise PackageError(f"{file}: pip could not install this (exit status {process.returncode}).", tail)
 
 
-def build(folders: list[Path]) -> bytes:
-    """One zip of all these folders' files; where two have the same path, the later folder's is taken.
+def build(folder: Path, installed: Path | None = None) -> bytes:
+    """One zip of the folder's files and of what is installed for it; where both have a path, the folder's is taken.
 
     Raises:
         PackageError: there is nothing to zip.
     """
-    files = {str(path.relative_to(folder)): path for folder in folders for path in _files(folder)}
+    files = (
+        {str(path.relative_to(installed)): path for path in installed.rglob("*") if path.is_file()} if installed else {}
+    )
+    files |= {str(path.relative_to(folder)): path for path in _files(folder)}
     if not files:
-        raise PackageError(f"{folders[-1]}: nothing in it to deploy.")
+        raise PackageError(f"{folder}: nothing in it to deploy.")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name, path in sorted(files.items()):

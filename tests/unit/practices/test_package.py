@@ -1,8 +1,11 @@
 """A folder as a deployment package."""
 
+import importlib.util
 import io
+import marshal
 import os
 import stat
+import sys
 import zipfile
 
 import pytest
@@ -58,7 +61,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path):
         for name in order:
             (folder / name).write_text(name)
     os.utime(other / "a.py", (0, 0))
-    assert package.build([one]) == package.build([other])
+    assert package.build(one) == package.build(other)
 
 
 def test_what_no_function_needs_is_left_out(tmp_path):
@@ -66,7 +69,7 @@ def test_what_no_function_needs_is_left_out(tmp_path):
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "HEAD").write_text("ref")
     (tmp_path / "app.pyc").write_bytes(b"")
-    names = zipfile.ZipFile(io.BytesIO(package.build([tmp_path]))).namelist()
+    names = zipfile.ZipFile(io.BytesIO(package.build(tmp_path))).namelist()
     assert [name for name in names if name.endswith((".pyc", "HEAD")) and name.startswith((".git", "app"))] == []
     assert "app.py" in names
 
@@ -76,7 +79,7 @@ def test_the_folders_own_files_win_over_installed_ones(tmp_path):
     for folder in (installed, own):
         folder.mkdir()
         (folder / "shared.py").write_text(folder.name)
-    archive = zipfile.ZipFile(io.BytesIO(package.build([installed, own])))
+    archive = zipfile.ZipFile(io.BytesIO(package.build(own, installed)))
     assert archive.read("shared.py") == b"own"
 
 
@@ -84,14 +87,14 @@ def test_modes_are_readable_by_all_and_keep_the_execute_bit(tmp_path):
     for name, mode in (("bootstrap", 0o700), ("data.json", 0o600)):
         (tmp_path / name).write_text("")
         (tmp_path / name).chmod(mode)
-    archive = zipfile.ZipFile(io.BytesIO(package.build([tmp_path])))
+    archive = zipfile.ZipFile(io.BytesIO(package.build(tmp_path)))
     modes = {entry.filename: stat.S_IMODE(entry.external_attr >> 16) for entry in archive.infolist()}
     assert modes == {"bootstrap": 0o755, "data.json": 0o644}
 
 
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(package.PackageError, match="nothing in it to deploy"):
-        package.build([tmp_path])
+        package.build(tmp_path)
 
 
 @pytest.mark.parametrize(("text", "is_there"), [("requests\n", True), ("# none yet\n\n", False)])
@@ -99,3 +102,24 @@ def test_requirements_count_when_there_is_something_in_them(tmp_path, text, is_t
     (tmp_path / "requirements.txt").write_text(text)
     assert (package.requirements(tmp_path) is not None) is is_there
     assert package.requirements(tmp_path / "nowhere") is None
+
+
+def test_what_is_installed_comes_with_byte_code_that_fits_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    wheel, own = tmp_path / "made-1-py3-none-any.whl", tmp_path / "own"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("made.py", "def broken():\n    raise ValueError\n")
+        archive.writestr("made-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: made\nVersion: 1\n")
+        archive.writestr("made-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("made-1.dist-info/RECORD", "")
+    own.mkdir()
+    (own / "requirements.txt").write_text(f"{wheel}\n")
+    (own / "app.py").write_text("def handler(event, context): pass\n")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    installed = package.install(own / "requirements.txt", version, lambda _line: None)
+    archive = zipfile.ZipFile(io.BytesIO(package.build(own, installed)))
+    byte_code = archive.read(f"__pycache__/made.{sys.implementation.cache_tag}.pyc")
+    assert int.from_bytes(byte_code[4:8], "little") == 3  # by hash, and the source is looked at
+    assert byte_code[8:16] == importlib.util.source_hash(archive.read("made.py"))
+    assert marshal.loads(byte_code[16:]).co_filename == "/var/task/made.py"
+    assert package.install(own / "requirements.txt", version, lambda _line: None) == installed

@@ -152,9 +152,9 @@ def build(folder: Path, installed: Path | None = None) -> bytes:
     Raises:
         PackageError: there is nothing to zip.
     """
-    files = (
-        {str(path.relative_to(installed)): path for path in installed.rglob("*") if path.is_file()} if installed else {}
-    )
+    files: dict[str, Path] = {}
+    if installed:
+        files |= {str(path.relative_to(installed)): path for path in installed.rglob("*") if path.is_file()}
     files |= {str(path.relative_to(folder)): path for path in _files(folder)}
     if not files:
         raise PackageError(f"{folder}: nothing in it to deploy.")

@@ -53,6 +53,7 @@ class Sandbox(Protocol):
     def throttle_cpu(self) -> None: ...
     def max_memory_bytes(self) -> int: ...
     async def kill(self) -> None: ...
+    def discard(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -154,6 +155,10 @@ class Environment(Listener):
         else:
             self._start(run)
         self._channel.open(self._around.order)
+
+    def warn(self, text: str) -> None:
+        """Tells the function's owner something, in its log."""
+        self._say(f"LAMBENT_WARNING: {text}\n")
 
     def assign(self, run: Run) -> None:
         """Runs an invocation. The environment is idle."""

@@ -216,23 +216,25 @@ class Engine:
         choice = await self.interpreters.resolve(spec.runtime)
         secrets = await self.credentials(spec.role, spec.name)
         sandbox = await self._claim(spec, choice.interpreter.path)
-
-        def write(events: list[Event]) -> None:
-            self.append_log(spec.scope, spec.group, stream, events)
-
+        try:
+            environment = self._inhabit(sandbox, spec, stream, secrets)
+        except BaseException:
+            sandbox.discard()  # nobody else knows of it
+            raise
+        self._pool.add(environment)
         if choice.warning:
-            write([(self.clock.now_ms(), f"LAMBENT_WARNING: {choice.warning}\n")])
-        order = self._order(spec, stream, sandbox, secrets)
+            environment.warn(choice.warning)
+        return environment
+
+    def _inhabit(self, sandbox: Sandbox, spec: FunctionSpec, stream: str, secrets: Mapping[str, str]) -> Environment:
         around = Surroundings(
             clock=self.clock,
             owner=self,
-            write_log=write,
-            order=order,
+            write_log=lambda events: self.append_log(spec.scope, spec.group, stream, events),
+            order=self._order(spec, stream, sandbox, secrets),
             init_limit_s=self.settings.init_limit_s,
         )
-        environment = Environment(spec, sandbox, stream, around)
-        self._pool.add(environment)
-        return environment
+        return Environment(spec, sandbox, stream, around)
 
     async def _claim(self, spec: FunctionSpec, interpreter: Path) -> Sandbox:
         order = Order(

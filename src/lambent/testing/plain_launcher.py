@@ -78,6 +78,13 @@ class PlainSandbox:
         self._signal(signal.SIGKILL)
         await asyncio.shield(self.exited)
 
+    def discard(self) -> None:
+        self._signal(signal.SIGKILL)
+        self.control.close()
+        os.close(self.output)
+        if self.runtime_api:
+            self.runtime_api.close()
+
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)

@@ -160,3 +160,42 @@ def _until_begun(node, times):
     found = []
     while len(found) < times:
         found = logs.filter_log_events(logGroupName="/aws/lambda/slow", filterPattern="begun")["events"]
+
+
+# A user namespace in which no other may be made: what some containers are like, and any user can have it.
+NO_NAMESPACES = [
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "sh",
+    "-c",
+    'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"',
+    "sh",
+]
+
+
+def test_where_namespaces_are_refused_a_node_on_loopback_warns_once_and_runs(tmp_path):
+    (tmp_path / "app.py").write_text("def handler(event, context):\n    return event\n")
+    command = [*NO_NAMESPACES, *UP, "--port", "0", "--ephemeral"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline()
+        assert "isolation: process" in line
+        endpoint = re.search(r"http://[\d.:]+", line)[0]
+        lambent = [sys.executable, "-m", "lambent"]
+        environ = {**os.environ, "LAMBENT_ENDPOINT": endpoint}
+        subprocess.run([*lambent, "deploy", str(tmp_path), "--name", "f"], env=environ, check=True, capture_output=True)
+        invoke = [*lambent, "invoke", "f", "--payload", '{"a": 1}']
+        assert json.loads(subprocess.run(invoke, env=environ, check=True, capture_output=True).stdout) == {"a": 1}
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+    assert said.count("warning: ") == 1
+    assert "without isolation" in said
+
+
+def test_where_namespaces_are_refused_nothing_less_is_taken_unless_it_was_named():
+    for wanted in (["--isolation", "namespaces"], ["--host", "0.0.0.0", "--insecure"]):
+        command = [*NO_NAMESPACES, *UP, "--port", "0", "--ephemeral", *wanted]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("error: functions cannot be isolated here")
+        assert "--isolation process" in done.stderr

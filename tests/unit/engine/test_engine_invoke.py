@@ -484,6 +484,18 @@ def test_an_environment_that_cannot_be_started_is_500_and_the_slot_comes_back(tm
     play(script, tmp_path)
 
 
+def test_a_sandbox_that_becomes_no_environment_is_ended(tmp_path: Path) -> None:
+    async def script(plain: PlainEngine, folder: Path) -> None:
+        with pytest.raises(ApiError, match="ServiceException"):
+            await plain.invoke(function(folder, "app.echo", log_format=None))  # found out after the claim
+        [sandbox] = plain.launchers[0].sandboxes
+        assert (await sandbox.exited).status == -9
+        assert (sandbox.control.fileno(), plain.engine.environments) == (-1, 0)
+        assert (await plain.invoke(function(folder, "app.echo"), 1)).payload == b"1"
+
+    play(script, tmp_path)
+
+
 def test_more_than_may_wait_for_an_environment_are_throttled(tmp_path: Path) -> None:
     async def script(plain: PlainEngine, folder: Path) -> None:
         spec = function(folder, "app.echo")

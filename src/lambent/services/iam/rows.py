@@ -1,7 +1,8 @@
 """All SQL of IAM. Everything is keyed by account alone: IAM has no regions."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import fields
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -25,6 +26,8 @@ from sqlalchemy import (
 
 from lambent.services.iam.model import InstanceProfile, Policy, Role, Version
 from lambent.store.schema import MAIN
+
+K = TypeVar("K", Role, Policy, InstanceProfile)
 
 _TOP: Final = "\U0010ffff"  # sorts behind any continuation of a prefix
 
@@ -103,40 +106,26 @@ PROFILES: Final = Table(
 
 def insert_role(tx: Connection, role: Role) -> None:
     """Stores a new role."""
-    tx.execute(
-        insert(ROLES).values(
-            id=role.id,
-            account=role.account,
-            name=role.name,
-            name_key=role.name.lower(),
-            path=role.path,
-            trust=role.trust,
-            description=role.description,
-            max_session_s=role.max_session_s,
-            boundary=role.boundary,
-            created_at=role.created_at,
-            tags=role.tags,
-        )
-    )
+    tx.execute(insert(ROLES).values(_columns(role)))
 
 
 def role(tx: Connection, account: str, name: str) -> Role | None:
     """The role of that name, whatever its case."""
     query = select(ROLES).where(ROLES.c.account == account, ROLES.c.name_key == name.lower())
     row = tx.execute(query).first()
-    return None if row is None else _role(row)
+    return None if row is None else _read(Role, row)
 
 
 def roles(tx: Connection, account: str, *, path_prefix: str, after: str, limit: int) -> list[Role]:
     """Roles in the order of their names, those behind `after`."""
     query = select(ROLES).where(ROLES.c.account == account, ROLES.c.name > after)
     query = query.where(ROLES.c.path >= path_prefix, ROLES.c.path < path_prefix + _TOP)
-    return [_role(row) for row in tx.execute(query.order_by(ROLES.c.name).limit(limit))]
+    return [_read(Role, row) for row in tx.execute(query.order_by(ROLES.c.name).limit(limit))]
 
 
 def roles_by_id(tx: Connection, role_ids: Sequence[str]) -> list[Role]:
     """The roles with these ids, in no order."""
-    return [_role(row) for row in tx.execute(select(ROLES).where(ROLES.c.id.in_(role_ids)))]
+    return [_read(Role, row) for row in tx.execute(select(ROLES).where(ROLES.c.id.in_(role_ids)))]
 
 
 def update_role(tx: Connection, role: Role) -> None:
@@ -157,21 +146,6 @@ def update_role(tx: Connection, role: Role) -> None:
 def delete_role(tx: Connection, role_id: str) -> None:
     """Deletes a role that nothing hangs on any more."""
     tx.execute(delete(ROLES).where(ROLES.c.id == role_id))
-
-
-def _role(row: Row[Any]) -> Role:
-    return Role(
-        id=row.id,
-        account=row.account,
-        name=row.name,
-        path=row.path,
-        trust=row.trust,
-        description=row.description,
-        max_session_s=row.max_session_s,
-        boundary=row.boundary,
-        created_at=row.created_at,
-        tags=row.tags,
-    )
 
 
 # --- inline policies
@@ -217,12 +191,14 @@ def roles_with(tx: Connection, account: str, arn: str) -> list[Role]:
     """The roles that a policy is attached to, in no order."""
     query = select(ROLES).join(ATTACHMENTS, ATTACHMENTS.c.role_id == ROLES.c.id)
     query = query.where(ATTACHMENTS.c.account == account, ATTACHMENTS.c.policy_arn == arn)
-    return [_role(row) for row in tx.execute(query)]
+    return [_read(Role, row) for row in tx.execute(query)]
 
 
 def roles_bounded_by(tx: Connection, account: str, arn: str) -> list[Role]:
     """The roles whose permissions boundary a policy is, in no order."""
-    return [_role(row) for row in tx.execute(select(ROLES).where(ROLES.c.account == account, ROLES.c.boundary == arn))]
+    return [
+        _read(Role, row) for row in tx.execute(select(ROLES).where(ROLES.c.account == account, ROLES.c.boundary == arn))
+    ]
 
 
 def attachment_counts(tx: Connection, account: str) -> dict[str, int]:
@@ -244,33 +220,19 @@ def boundary_counts(tx: Connection, account: str) -> dict[str, int]:
 
 def insert_policy(tx: Connection, policy: Policy) -> None:
     """Stores a new policy."""
-    tx.execute(
-        insert(POLICIES).values(
-            id=policy.id,
-            account=policy.account,
-            name=policy.name,
-            name_key=policy.name.lower(),
-            path=policy.path,
-            description=policy.description,
-            default_version=policy.default_version,
-            last_version=policy.last_version,
-            created_at=policy.created_at,
-            updated_at=policy.updated_at,
-            tags=policy.tags,
-        )
-    )
+    tx.execute(insert(POLICIES).values(_columns(policy)))
 
 
 def policy(tx: Connection, account: str, name: str) -> Policy | None:
     """The account's own policy of that name, whatever its case and path."""
     query = select(POLICIES).where(POLICIES.c.account == account, POLICIES.c.name_key == name.lower())
     row = tx.execute(query).first()
-    return None if row is None else _policy(row)
+    return None if row is None else _read(Policy, row)
 
 
 def policies(tx: Connection, account: str) -> list[Policy]:
     """The account's own policies, in no order."""
-    return [_policy(row) for row in tx.execute(select(POLICIES).where(POLICIES.c.account == account))]
+    return [_read(Policy, row) for row in tx.execute(select(POLICIES).where(POLICIES.c.account == account))]
 
 
 def update_policy(tx: Connection, policy: Policy) -> None:
@@ -311,58 +273,32 @@ def delete_version(tx: Connection, policy_id: str, number: int) -> None:
     tx.execute(delete(VERSIONS).where(VERSIONS.c.policy_id == policy_id, VERSIONS.c.number == number))
 
 
-def _policy(row: Row[Any]) -> Policy:
-    return Policy(
-        id=row.id,
-        account=row.account,
-        name=row.name,
-        path=row.path,
-        description=row.description,
-        default_version=row.default_version,
-        last_version=row.last_version,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        tags=row.tags,
-    )
-
-
 # --- instance profiles
 
 
 def insert_profile(tx: Connection, profile: InstanceProfile) -> None:
     """Stores a new instance profile."""
-    tx.execute(
-        insert(PROFILES).values(
-            id=profile.id,
-            account=profile.account,
-            name=profile.name,
-            name_key=profile.name.lower(),
-            path=profile.path,
-            role_id=profile.role_id,
-            created_at=profile.created_at,
-            tags=profile.tags,
-        )
-    )
+    tx.execute(insert(PROFILES).values(_columns(profile)))
 
 
 def profile(tx: Connection, account: str, name: str) -> InstanceProfile | None:
     """The instance profile of that name, whatever its case."""
     query = select(PROFILES).where(PROFILES.c.account == account, PROFILES.c.name_key == name.lower())
     row = tx.execute(query).first()
-    return None if row is None else _profile(row)
+    return None if row is None else _read(InstanceProfile, row)
 
 
 def profiles(tx: Connection, account: str, *, path_prefix: str, after: str, limit: int) -> list[InstanceProfile]:
     """Instance profiles in the order of their names, those behind `after`."""
     query = select(PROFILES).where(PROFILES.c.account == account, PROFILES.c.name > after)
     query = query.where(PROFILES.c.path >= path_prefix, PROFILES.c.path < path_prefix + _TOP)
-    return [_profile(row) for row in tx.execute(query.order_by(PROFILES.c.name).limit(limit))]
+    return [_read(InstanceProfile, row) for row in tx.execute(query.order_by(PROFILES.c.name).limit(limit))]
 
 
 def profiles_of_role(tx: Connection, account: str, role_id: str) -> list[InstanceProfile]:
     """The instance profiles that hold a role, in no order."""
     query = select(PROFILES).where(PROFILES.c.account == account, PROFILES.c.role_id == role_id)
-    return [_profile(row) for row in tx.execute(query)]
+    return [_read(InstanceProfile, row) for row in tx.execute(query)]
 
 
 def update_profile(tx: Connection, profile: InstanceProfile) -> None:
@@ -376,13 +312,12 @@ def delete_profile(tx: Connection, profile_id: str) -> None:
     tx.execute(delete(PROFILES).where(PROFILES.c.id == profile_id))
 
 
-def _profile(row: Row[Any]) -> InstanceProfile:
-    return InstanceProfile(
-        id=row.id,
-        account=row.account,
-        name=row.name,
-        path=row.path,
-        role_id=row.role_id,
-        created_at=row.created_at,
-        tags=row.tags,
-    )
+# --- what roles, policies and profiles have in common: a column for each field, and the name as it is looked up
+
+
+def _columns(thing: Role | Policy | InstanceProfile) -> dict[str, Any]:
+    return {field.name: getattr(thing, field.name) for field in fields(thing)} | {"name_key": thing.name.lower()}
+
+
+def _read(kind: type[K], row: Row[Any]) -> K:
+    return kind(**{field.name: getattr(row, field.name) for field in fields(kind)})

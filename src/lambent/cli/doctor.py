@@ -62,15 +62,20 @@ def _runtime(name: str, found: list[Interpreter], config: Config) -> dict[str, A
 def _show(report: dict[str, Any]) -> None:
     answer(f"Lambent {report['version']} on {report['machine']}, {report['user']}")
     answer(f"isolation: {report['isolation']}")
+    said = ""
     for finding in report["findings"]:
-        _line("yes" if finding["ok"] else "NO ", finding["name"], finding["detail"], finding["remedy"])
+        # One cause stops several things; what to do about it is said once.
+        remedy = "" if finding["remedy"] == said else finding["remedy"]
+        said = finding["remedy"]
+        _line("yes" if finding["ok"] else "NO ", finding["name"], finding["detail"], remedy)
     answer("runtimes:")
     for runtime in report["runtimes"]:
-        where = runtime["interpreter"] or "none"
+        where = runtime["interpreter"]
         if runtime["exact"]:
             _line("yes", runtime["runtime"], where, "")
         else:
-            _line("NO ", runtime["runtime"], f"runs on the nearest, {where}", runtime["remedy"])
+            detail = f"runs on the nearest, {where}" if where else "does not run here"
+            _line("NO ", runtime["runtime"], detail, runtime["remedy"])
 
 
 def _line(mark: str, name: str, detail: str, remedy: str) -> None:

@@ -178,6 +178,16 @@ def test_doctor_says_what_there_is(run, lambent):
     assert "isolation:" in run("doctor").stdout
 
 
+def test_doctor_says_what_does_not_run_where_the_nearest_is_not_wanted(run, monkeypatch):
+    monkeypatch.setenv("LAMBENT_RUNTIMES_STRICT", "true")
+    runtimes = run("doctor").stdout.split("runtimes:\n")[1]
+    report = json.loads(run("doctor", "--json").stdout)
+    missing = [one for one in report["runtimes"] if one["interpreter"] is None]
+    assert all(one["exact"] for one in report["runtimes"] if one not in missing)
+    assert runtimes.count("does not run here") == len(missing) == runtimes.count("No interpreter for")
+    assert "nearest" not in runtimes
+
+
 def test_version(run):
     assert run("version").stdout == f"{__version__}\n"
     assert json.loads(run("version", "--json").stdout)["version"] == __version__

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from lambent.aws.arn import parse_function
 from lambent.aws.caller import Caller, Scope
+from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.config import Config
 from lambent.dispatch import Handler, Shape
@@ -21,6 +22,7 @@ from lambent.services.lambda_.catalogue import Catalogue
 from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run
 from lambent.services.lambda_.packages import Packages
 from lambent.services.lambda_.worker import Worker
+from lambent.store.blobs import DamagedBlobError
 from lambent.store.database import Database
 
 
@@ -110,13 +112,18 @@ class Lambda:
         """What the engine needs to run a version, with its code unpacked. Touches no disk when that is done.
 
         Raises:
-            ApiError: ResourceConflictException, when the version cannot run.
+            ApiError: ResourceConflictException, when the version cannot run; ServiceException, when its code cannot
+                be unpacked: the disk is full, or the package was lost. Who can wait tries again.
         """
         check_may_run(version)
         spec = self.catalogue.get(version.key).specs[version.version]
         digest = spec.code_dir.name
         if not self.packages.is_ready(digest):
-            await self.packages.ensure(digest)
+            try:
+                await self.packages.ensure(digest)
+            except (OSError, DamagedBlobError) as error:
+                self.log.error("lambda.package_unavailable", function=version.key.arn(version.version))
+                raise ApiError("ServiceException", f"The function's code could not be unpacked: {error}") from error
         return spec
 
 

@@ -3,7 +3,7 @@ import hashlib
 import shutil
 
 import pytest
-from lambda_platform import OTHER_ZIP, ZIP, platform
+from lambda_platform import ARN, OTHER_ZIP, ZIP, platform
 
 from lambent.aws.errors import ApiError
 from lambent.services.lambda_.packages import Packages
@@ -91,6 +91,28 @@ def test_a_package_that_is_lost_fails_the_function_and_nothing_else(tmp_path):
             assert (shown["State"], shown["StateReasonCode"]) == ("Failed", "InternalError")
             await lambda_.create("gn", Code={"ZipFile": OTHER_ZIP})
             assert (await lambda_.settled("gn"))["State"] == "Active"
+
+    run(first)
+    run(second)
+
+
+@pytest.mark.parametrize("content", [None, b"damaged"])
+def test_a_package_that_went_bad_is_an_error_that_an_event_waits_out(tmp_path, content):
+    async def first(clock):
+        async with platform(tmp_path, clock) as lambda_:
+            await lambda_.create()
+
+    async def second(clock):
+        shutil.rmtree(tmp_path / "lambda/unpacked")
+        [package] = (tmp_path / "lambda").rglob(DIGEST)
+        package.unlink()
+        if content is not None:
+            package.write_bytes(content)
+        async with platform(tmp_path, clock) as lambda_:
+            with pytest.raises(ApiError, match=r"ServiceException: .* could not be unpacked"):
+                await lambda_.service.resolve(ARN, None)
+            package.write_bytes(ZIP)
+            assert (await lambda_.service.resolve(ARN, None)).code_dir.is_dir()
 
     run(first)
     run(second)

@@ -7,7 +7,7 @@ validation, permissions and metrics hold inside too.
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
@@ -17,6 +17,14 @@ Shape = dict[str, Any]
 """Parameters or an answer: AWS's member names, Python values (bytes for blobs, aware datetimes for timestamps)."""
 
 Handler = Callable[[Caller, Shape], Awaitable[Shape]]
+
+
+class Call(Protocol):
+    """`Dispatch.call`, for those who are given it."""
+
+    async def __call__(self, service: str, operation: str, params: Shape, *, caller: Caller) -> Shape: ...
+
+
 Validate = Callable[[str, str, Shape], None]
 Authorize = Callable[[Caller, str, str, Shape], None]
 

@@ -30,6 +30,7 @@ from lambent.engine.event_queue import EventQueue
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.invoke import Engine, Settings
 from lambent.engine.launchers import Launchers
+from lambent.engine.metrics import FunctionMetrics
 from lambent.engine.sandbox.launch import Launcher, LauncherFailed, LaunchSettings
 from lambent.engine.sandbox.probe import PROCESS, Finding, Walls, probe
 from lambent.engine.sandbox.runtime_packages import runtime_contents
@@ -40,6 +41,7 @@ from lambent.gateway.front import Front, Page
 from lambent.gateway.listen import Gateway
 from lambent.gateway.pages import health_page, reset_page
 from lambent.observe.log import Log
+from lambent.observe.metrics import record_nothing
 from lambent.observe.supervise import supervise
 from lambent.protocol.http import HttpRequest, HttpResponse
 from lambent.protocol.validate import validate
@@ -233,6 +235,7 @@ class Node:
             logs = Logs(main=main, bulk=bulk, clock=self.clock, log=self.log)
             iam = Iam(database=main, clock=self.clock)
             sts = Sts(secret=folder.secret, clock=self.clock, call=dispatch.call)
+            metrics = FunctionMetrics(record_nothing)
             engine = self._engine(logs, sts)
             functions: Lambda
             events = EventQueue(
@@ -249,6 +252,8 @@ class Node:
                 engine=engine,
                 event_queue=events,
                 find_interpreter=self.interpreters.resolve,
+                call=dispatch.call,
+                metrics=metrics,
                 clock=self.clock,
                 config=self.config,
                 secret=folder.secret,

@@ -1,6 +1,6 @@
 """An HTTP request and its response, as the protocol layer sees them: no sockets, no streams."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 
@@ -21,8 +21,12 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """An answer to write: the caller adds Content-Length."""
+    """An answer to write: the caller adds Content-Length.
+
+    With `chunks` the answer is streamed: `body` is empty, and each chunk goes out when it comes.
+    """
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
+    chunks: AsyncIterator[bytes] | None = None

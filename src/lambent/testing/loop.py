@@ -25,7 +25,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         self._jumped_s = 0.0
         self._busy_threads = 0
         super().__init__(_JumpingSelector(self))
-        self.clock = Clock(now=lambda: START + self._jumped_s)
+        self.clock = Clock(read=lambda: START + self._jumped_s)
 
     def time(self) -> float:
         return self._jumped_s

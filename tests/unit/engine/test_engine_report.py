@@ -6,7 +6,7 @@ from lambent.clock import Clock
 from lambent.engine import report
 from lambent.engine.report import Report, lines_for
 
-CLOCK = Clock(now=lambda: 1_709_573_857.038)
+CLOCK = Clock(read=lambda: 1_709_573_857.038)
 
 
 def test_report_of_a_cold_start_is_billed_with_its_init() -> None:

@@ -7,20 +7,38 @@ Source of truth is the store.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from lambent.aws.caller import Scope
 from lambent.engine.spec import FunctionSpec
+from lambent.services.lambda_.attached import Attached
 from lambent.services.lambda_.model import LATEST, Alias, Function, FunctionKey, FunctionVersion, not_found
+
+A = TypeVar("A", bound=Attached)
 
 
 @dataclass(slots=True)
 class Entry:
-    """A function with its versions and aliases, and for each version what its environments are made of."""
+    """A function with its versions and aliases, and for each version what its environments are made of.
+
+    `attached` is by kind and qualifier: use `its` and `all_its`.
+    """
 
     function: Function
     versions: dict[str, FunctionVersion] = field(default_factory=dict)
     aliases: dict[str, Alias] = field(default_factory=dict)
     specs: dict[str, FunctionSpec] = field(default_factory=dict)
+    attached: dict[tuple[type[Attached], str], Attached] = field(default_factory=dict)
+
+    def its(self, kind: type[A], qualifier: str = "") -> A | None:
+        """What of this kind is attached to a qualifier, if anything is."""
+        found = self.attached.get((kind, qualifier))
+        return found if isinstance(found, kind) else None
+
+    def all_its(self, kind: type[A]) -> list[A]:
+        """What of this kind is attached to the function or any qualifier of it, by qualifier."""
+        found = [thing for thing in self.attached.values() if isinstance(thing, kind)]
+        return sorted(found, key=lambda thing: thing.qualifier)
 
     @property
     def latest(self) -> FunctionVersion:
@@ -72,7 +90,7 @@ class Catalogue:
         """The packages that any function version needs."""
         return {digest for entry in self.all() for version in entry.versions.values() for digest in version.digests}
 
-    def put(self, *changed: Function | FunctionVersion | Alias) -> None:
+    def put(self, *changed: Function | FunctionVersion | Alias | Attached) -> None:
         """Takes over what was committed. A function comes before its versions and aliases."""
         for thing in changed:
             if isinstance(thing, Function):
@@ -83,6 +101,8 @@ class Catalogue:
                     entry.function = thing
             elif isinstance(thing, Alias):
                 self._entries[thing.key].aliases[thing.name] = thing
+            elif isinstance(thing, Attached):
+                self._entries[thing.key].attached[type(thing), thing.qualifier] = thing
             else:
                 entry = self._entries[thing.key]
                 entry.versions[thing.version] = thing
@@ -96,9 +116,20 @@ class Catalogue:
         entry = self._entries[key]
         entry.versions.pop(version, None)
         entry.specs.pop(version, None)
+        self._detach(entry, version)
 
     def remove_alias(self, key: FunctionKey, name: str) -> None:
-        self._entries[key].aliases.pop(name, None)
+        entry = self._entries[key]
+        entry.aliases.pop(name, None)
+        self._detach(entry, name)
+
+    def remove_attached(self, key: FunctionKey, kind: type[Attached], qualifier: str = "") -> None:
+        self._entries[key].attached.pop((kind, qualifier), None)
+
+    def _detach(self, entry: Entry, qualifier: str) -> None:
+        for kind, its_qualifier in list(entry.attached):
+            if its_qualifier == qualifier:
+                del entry.attached[kind, its_qualifier]
 
 
 def spec(version: FunctionVersion, code_dir: Callable[[str], Path]) -> FunctionSpec:

@@ -12,8 +12,9 @@ from lambent.aws.caller import Caller, Scope
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.config import Config
-from lambent.dispatch import Handler, Shape
+from lambent.dispatch import Call, Handler, Shape
 from lambent.engine.interpreters import Choice
+from lambent.engine.metrics import FunctionMetrics
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.observe.log import Log
 from lambent.services.lambda_ import rows
@@ -50,7 +51,8 @@ class Lambda:
     """`load` comes before the first request; while `run` runs, functions become Active and old code goes.
 
     `folder` is the service's own: packages that no function uses are deleted from it. `find_interpreter` is
-    `Interpreters.resolve`. `secret` signs the addresses of packages. `sample` decides between an alias's versions.
+    `Interpreters.resolve`. `call` is `Dispatch.call`, the way to other services. `secret` is the installation's: what
+    it signs and encrypts is this platform's own. `sample` decides between an alias's versions.
     """
 
     database: Database
@@ -58,6 +60,8 @@ class Lambda:
     engine: Engine
     event_queue: EventQueue
     find_interpreter: Callable[[str], Awaitable[Choice]]
+    call: Call
+    metrics: FunctionMetrics
     clock: Clock
     config: Config
     secret: bytes

@@ -12,6 +12,7 @@ from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
 from lambent.config import Config
 from lambent.engine.interpreters import Choice, Interpreter, NoInterpreterError
+from lambent.engine.metrics import FunctionMetrics
 from lambent.engine.spec import InvocationResult
 from lambent.observe.log import Log
 from lambent.services.lambda_.service import Lambda
@@ -76,6 +77,8 @@ class Platform:
     engine: KeptEngine
     events: KeptEvents
     clock: object
+    calls: list
+    recorded: list
 
     async def __call__(self, operation, *, caller=CALLER, **params):
         return await self.service.operations()[operation](caller, params)
@@ -108,6 +111,17 @@ class Platform:
 @asynccontextmanager
 async def platform(folder, clock, *, runs=True, **settings):
     engine, events = KeptEngine(), KeptEvents()
+    calls, recorded = [], []
+
+    async def call(service, operation, params, *, caller):
+        calls.append((service, operation, params, caller))
+        if service == "lambda":
+            return await platform.service.operations()[operation](caller, params)
+        raise ApiError("NotImplemented", f"{service}.{operation} is not supported by Lambent yet.")
+
+    def record(scope, metric):
+        recorded.append((metric.name, metric.value, dict(metric.dimensions)))
+
     async with Database.open(folder / "main.db", metadata=MAIN, durable=False) as database:
         service = Lambda(
             database=database,
@@ -115,6 +129,8 @@ async def platform(folder, clock, *, runs=True, **settings):
             engine=engine,
             event_queue=events,
             find_interpreter=has_python,
+            call=call,
+            metrics=FunctionMetrics(record),
             clock=clock,
             config=Config(**settings),
             secret=b"s" * 32,
@@ -123,6 +139,7 @@ async def platform(folder, clock, *, runs=True, **settings):
         await service.load()
         async with asyncio.TaskGroup() as tasks:
             worker = tasks.create_task(service.run()) if runs else None
-            yield Platform(service, engine, events, clock)
+            platform = Platform(service, engine, events, clock, calls, recorded)
+            yield platform
             if worker:
                 worker.cancel()

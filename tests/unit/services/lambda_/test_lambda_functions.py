@@ -272,7 +272,7 @@ def test_the_code_location_gives_exactly_the_package_for_ten_minutes(tmp_path):
         assert (await page(path, ""))[0] == 403
         expires = int(query.partition("Expires=")[2].partition("&")[0])
         assert expires - lambda_.clock.now() <= 600
-        later = type(lambda_.clock)(now=lambda: expires + 1.0)
+        later = type(lambda_.clock)(read=lambda: expires + 1.0)
         lambda_.service.clock = later
         assert (await page(path, query))[0] == 403
 
@@ -361,7 +361,7 @@ def test_packages_that_no_function_uses_go_after_a_while(tmp_path):
         await lambda_("DeleteFunction", FunctionName="fn")
         await packages.collect(lambda_.service.catalogue.digests)
         assert all(packages.folder(digest).is_dir() for digest in digests)
-        lambda_.service.packages._clock = type(lambda_.clock)(now=lambda: lambda_.clock.now() + 1_001)
+        lambda_.service.packages._clock = type(lambda_.clock)(read=lambda: lambda_.clock.now() + 1_001)
         await packages.collect(lambda_.service.catalogue.digests)
         assert [packages.folder(digest).is_dir() for digest in digests] == [False, True]
         assert set(packages.blobs.digests()) == {digests[1]}

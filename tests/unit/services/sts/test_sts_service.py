@@ -26,7 +26,7 @@ async def iam(service: str, operation: str, params: Shape, *, caller: Caller) ->
     return {"Role": STORED}
 
 
-STS = Sts(secret=b"s" * 32, clock=Clock(now=lambda: NOW + 0.7), call=iam)
+STS = Sts(secret=b"s" * 32, clock=Clock(read=lambda: NOW + 0.7), call=iam)
 
 
 def call(operation: str, caller: Caller = CALLER, **params: Any) -> Shape:

@@ -14,16 +14,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
+
+_KEPT_TIMERS: Final = 1024  # beyond it, those that are over are cleared away
 
 
 @dataclass(slots=True, eq=False)
 class _Timer:
     """A wait that is to end at a moment of this clock."""
 
-    moment: float
-    ended: "asyncio.Future[None]"
-    task: "asyncio.Task[object] | None"
-    handle: asyncio.TimerHandle
+    limit: asyncio.Timeout
+    task: "asyncio.Task[object]"
+    is_over: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -60,16 +62,19 @@ class Clock:
         self._woken.discard(task)
         if seconds is None:
             return await event.wait()
-        if event.is_set():
-            return True
-        timer = self._start(max(0.0, seconds), task)
-        waiting = asyncio.create_task(event.wait())
-        waiting.add_done_callback(lambda _done: _finish(timer.ended))
+        timer: _Timer | None = None
         try:
-            await timer.ended
+            async with asyncio.timeout(max(0.0, seconds)) as limit:
+                timer = _Timer(limit, task)
+                heapq.heappush(self._timers, (self.now() + max(0.0, seconds), next(self._numbers), timer))
+                await event.wait()
+        except TimeoutError:
+            pass
         finally:
-            waiting.cancel()
-            self._end(timer)
+            if timer is not None:
+                timer.is_over = True
+            if len(self._timers) > _KEPT_TIMERS:
+                self._drop_ended()
         return event.is_set()
 
     @contextmanager
@@ -91,37 +96,15 @@ class Clock:
                 break
             moment, _number, timer = heapq.heappop(self._timers)
             self._ahead_s += max(0.0, moment - self.now())
-            if not timer.ended.done():
-                _finish(timer.ended)
-                if timer.task is not None:
-                    self._woken.add(timer.task)
-                    timer.task.add_done_callback(self._woken.discard)
+            timer.limit.reschedule(asyncio.get_running_loop().time())
+            self._woken.add(timer.task)
+            timer.task.add_done_callback(self._woken.discard)
         self._ahead_s += max(0.0, target - self.now())
-        self._rearm()
-
-    def _start(self, seconds: float, task: "asyncio.Task[object]") -> _Timer:
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = _Timer(self.now() + seconds, ended, task, self._arm(ended, seconds))
-        heapq.heappush(self._timers, (timer.moment, next(self._numbers), timer))
-        return timer
-
-    def _arm(self, ended: "asyncio.Future[None]", seconds: float) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, _finish, ended)
-
-    def _end(self, timer: _Timer) -> None:
-        timer.handle.cancel()
-        if not timer.ended.done():
-            timer.ended.cancel()
-        if len(self._timers) > 1024:
-            self._drop_ended()
-
-    def _rearm(self) -> None:
         for moment, _number, timer in self._timers:
-            timer.handle.cancel()
-            timer.handle = self._arm(timer.ended, max(0.0, moment - self.now()))
+            timer.limit.reschedule(asyncio.get_running_loop().time() + max(0.0, moment - self.now()))
 
     def _drop_ended(self) -> None:
-        self._timers = [entry for entry in self._timers if not entry[2].ended.done()]
+        self._timers = [entry for entry in self._timers if not entry[2].is_over]
         heapq.heapify(self._timers)
 
     async def _quiet(self) -> None:
@@ -132,8 +115,3 @@ class Clock:
             if not self._held and not self._woken:
                 return
             await asyncio.sleep(0.001)
-
-
-def _finish(ended: "asyncio.Future[None]") -> None:
-    if not ended.done():
-        ended.set_result(None)

@@ -88,6 +88,8 @@ def _made_up(kind, rng):
     origin, of = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return _made_up(rng.choice(of), rng)
+    if origin is type:
+        return getattr(of[0], "__bound__", of[0]).__subclasses__()[0]
     if origin is typing.Literal:
         return rng.choice(of)
     if origin is tuple and of[-1] is not Ellipsis:

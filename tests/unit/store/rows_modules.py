@@ -89,7 +89,7 @@ def _made_up(kind, rng):
     if origin in (types.UnionType, typing.Union):
         return _made_up(rng.choice(of), rng)
     if origin is type:
-        return getattr(of[0], "__bound__", of[0]).__subclasses__()[0]
+        return _concrete(getattr(of[0], "__bound__", of[0]))
     if origin is typing.Literal:
         return rng.choice(of)
     if origin is tuple and of[-1] is not Ellipsis:
@@ -99,7 +99,13 @@ def _made_up(kind, rng):
         return made if origin is Sequence else origin(made)
     if origin in (dict, Mapping):
         return {_made_up(of[0], rng): _made_up(of[1], rng) for _ in range(rng.randrange(3))}
-    return _made_up_record(kind, rng)
+    return _made_up_record(_concrete(kind), rng)
+
+
+def _concrete(kind):
+    """A record's own class, or a kind of it where there are several."""
+    kinds = [one for one in kind.__subclasses__() if getattr(sys.modules[one.__module__], one.__name__, None) is one]
+    return kinds[0] if kinds else kind
 
 
 def _made_up_record(kind, rng):

@@ -54,6 +54,8 @@ class Invocation:
     request_id: str
     payload: bytes
     invoked_arn: str
+    qualifier: str | None = None  # as it was asked for: part of invoked_arn
+    executed_version: str | None = None  # for an alias with weights only: metrics tell its versions apart
     client_context: str | None = None  # JSON text, already decoded from base64
     trace_header: str | None = None  # X-Amzn-Trace-Id
     want_tail: bool = False  # LogType=Tail

@@ -22,6 +22,7 @@ from lambent.services.lambda_.api import aliases, code_location, functions, invo
 from lambent.services.lambda_.catalogue import Catalogue
 from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run
 from lambent.services.lambda_.packages import Packages
+from lambent.services.lambda_.run import choose
 from lambent.services.lambda_.worker import Worker
 from lambent.store.blobs import DamagedBlobError
 from lambent.store.database import Database
@@ -110,7 +111,7 @@ class Lambda:
         """
         reference = parse_function(function_arn)
         key = FunctionKey(reference.account or "", reference.region or "", reference.name)
-        return await self.ready_spec(self.catalogue.get(key).resolve(qualifier, sample=self.sample()))
+        return await self.ready_spec(choose(self, key, qualifier))
 
     async def ready_spec(self, version: FunctionVersion) -> FunctionSpec:
         """What the engine needs to run a version, with its code unpacked. Touches no disk when that is done.

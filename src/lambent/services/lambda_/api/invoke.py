@@ -11,10 +11,9 @@ from lambent.aws import quotas
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
-from lambent.engine.spec import Invocation
 from lambent.services.lambda_.api.names import locate
-from lambent.services.lambda_.model import check_may_run, not_found
 from lambent.services.lambda_.payload import check_payload
+from lambent.services.lambda_.run import Asked, choose, run
 
 if TYPE_CHECKING:
     from lambent.services.lambda_.service import Lambda
@@ -32,11 +31,7 @@ async def invoke(service: "Lambda", caller: Caller, params: Shape) -> Shape:
         if member in params:
             raise ApiError("NotImplemented", f"{member}: Lambent does not support {feature} yet.")
     key, qualifier = locate(caller, params["FunctionName"], params.get("Qualifier"))
-    entry = service.catalogue.find(key)
-    if entry is None:
-        raise not_found(key, qualifier)
-    version = entry.resolve(qualifier, sample=service.sample())
-    check_may_run(version)
+    version = choose(service, key, qualifier)
     payload = params.get("Payload") or b"{}"
     kind = params.get("InvocationType", "RequestResponse")
     _check_size(payload, quotas.EVENT_BYTES if kind == "Event" else quotas.REQUEST_BYTES)
@@ -47,15 +42,16 @@ async def invoke(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     if kind == "Event":
         await service.event_queue.put(key.scope, key.arn(), qualifier, payload, request_id=request_id)
         return {"StatusCode": 202, "Payload": b""}
-    invocation = Invocation(
-        request_id=request_id,
+    asked = Asked(
+        key=key,
+        qualifier=qualifier,
         payload=payload,
-        invoked_arn=key.arn(qualifier),
+        request_id=request_id,
         client_context=_client_context(params.get("ClientContext")),
         trace_header=caller.trace_header,
         want_tail=params.get("LogType") == "Tail",
     )
-    result = await service.engine.invoke(await service.ready_spec(version), invocation)
+    result = (await run(service, asked, version)).result
     answer: Shape = {"StatusCode": 200, "Payload": result.payload, "ExecutedVersion": version.version}
     if result.function_error is not None:
         answer["FunctionError"] = result.function_error

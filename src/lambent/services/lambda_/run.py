@@ -1,0 +1,125 @@
+"""One way to run a function, whoever asks: Invoke, a URL, an event, a mapping.
+
+Here a qualifier becomes a version (an alias with weights stands for another one each time), the version's state is
+checked, and a throttle is counted. The caller has checked what it alone knows: who may, and how long a payload may be.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from lambent.aws.errors import ApiError
+from lambent.engine.metrics import Resource
+from lambent.engine.spec import Invocation, InvocationResult
+from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run, not_found
+
+if TYPE_CHECKING:
+    from lambent.services.lambda_.service import Lambda
+
+_JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request to run a function. `payload` is JSON; `client_context` is JSON text, not base64."""
+
+    key: FunctionKey
+    qualifier: str | None
+    payload: bytes
+    request_id: str
+    client_context: str | None = None
+    trace_header: str | None = None
+    want_tail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the function answered, and which version of it."""
+
+    result: InvocationResult
+    version: FunctionVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """An answer that comes while the function writes it.
+
+    `result` is done after the last chunk; its payload is empty, or the error document. An error before any byte:
+    no chunks, and `result` has it.
+    """
+
+    version: FunctionVersion
+    content_type: str
+    chunks: AsyncIterator[bytes]
+    result: "asyncio.Future[InvocationResult]"
+
+
+def choose(service: "Lambda", key: FunctionKey, qualifier: str | None) -> FunctionVersion:
+    """The version that one invocation runs.
+
+    Raises:
+        ApiError: ResourceNotFoundException; ResourceConflictException, when the version cannot run.
+    """
+    entry = service.catalogue.find(key)
+    if entry is None:
+        raise not_found(key, qualifier)
+    version = entry.resolve(qualifier, sample=service.sample())
+    check_may_run(version)
+    return version
+
+
+async def run(service: "Lambda", asked: Asked, version: FunctionVersion | None = None) -> Answer:
+    """Runs the function once, or the `version` of it that was chosen before, and waits for its answer.
+
+    A function's failure is a result, not an exception. Cancelling stops the waiting, not the invocation.
+
+    Raises:
+        ApiError: as `choose`, `Lambda.ready_spec` and `Engine.invoke`.
+    """
+    version = version or choose(service, asked.key, asked.qualifier)
+    invocation = _invocation(service, asked, version)
+    try:
+        return Answer(await service.engine.invoke(await service.ready_spec(version), invocation), version)
+    except ApiError as error:
+        _count(service, asked, invocation, error)
+        raise
+
+
+async def run_streaming(service: "Lambda", asked: Asked, version: FunctionVersion | None = None) -> Streamed:
+    """Runs the function once; returns at the first byte of its answer, or at its end if that comes first.
+
+    Raises:
+        ApiError: as `run`.
+    """
+    answer = await run(service, asked, version)
+    done: asyncio.Future[InvocationResult] = asyncio.get_running_loop().create_future()
+    done.set_result(answer.result)
+    body = b"" if answer.result.function_error else answer.result.payload
+    return Streamed(version=answer.version, content_type=_JSON, chunks=_one(body), result=done)
+
+
+async def _one(body: bytes) -> AsyncIterator[bytes]:
+    if body:
+        yield body
+
+
+def _invocation(service: "Lambda", asked: Asked, version: FunctionVersion) -> Invocation:
+    alias = service.catalogue.get(asked.key).aliases.get(asked.qualifier or "")
+    return Invocation(
+        request_id=asked.request_id,
+        payload=asked.payload,
+        invoked_arn=asked.key.arn(asked.qualifier),
+        qualifier=asked.qualifier,
+        executed_version=version.version if alias and alias.additional_version else None,
+        client_context=asked.client_context,
+        trace_header=asked.trace_header,
+        want_tail=asked.want_tail,
+    )
+
+
+def _count(service: "Lambda", asked: Asked, invocation: Invocation, error: ApiError) -> None:
+    """A throttle is no invocation and no error: it has a metric of its own."""
+    if error.code == "TooManyRequestsException":
+        of = Resource(asked.key.name, asked.qualifier, invocation.executed_version)
+        service.metrics.add(asked.key.scope, "Throttles", 1, of=of)

@@ -1,0 +1,102 @@
+"""Before a node serves: what was asked for, and what this machine offers. What cannot be is said with a way out."""
+
+import asyncio
+import ipaddress
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from lambent.config import Config
+from lambent.engine.sandbox.probe import PROCESS, Finding, Walls
+from lambent.store.folder import DataFolder, FolderInUseError
+
+Probe = Callable[[], tuple[Walls, list[Finding]]]
+
+
+class StartRefused(Exception):
+    """The node cannot start like this; `next_step` is what can be done about it."""
+
+    def __init__(self, what: str, next_step: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.next_step = next_step
+
+
+def check_address(config: Config) -> None:
+    """Raises StartRefused for an address that others can reach while anybody is let in."""
+    if config.insecure or config.auth != "open" or _is_loopback(config.host):
+        return
+    raise StartRefused(
+        f"{config.host} is reachable from other machines, and any credentials are taken (auth is open).",
+        "Listen on 127.0.0.1, or say --insecure if this network is yours alone.",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def walls_for(config: Config, probe: Probe) -> tuple[Walls, list[str]]:
+    """The walls to put up, and what is to be said about them."""
+    if config.isolation == "process":
+        return PROCESS, []
+    walls, findings = await asyncio.to_thread(probe)
+    if walls.level == "namespaces":
+        return walls, []
+    wrong = [finding for finding in findings if not finding.ok and finding.name not in ("cgroups", "own uids")]
+    reasons = "; ".join(f"{finding.name}: {finding.detail}" for finding in wrong)
+    remedy = next((finding.remedy for finding in wrong if finding.remedy), "")
+    if config.isolation == "namespaces" or not _is_loopback(config.host):
+        raise StartRefused(
+            f"functions cannot be isolated here ({reasons}).",
+            f"{remedy}\n`lambent doctor` says more. --isolation process runs them without walls: trusted code only.",
+        )
+    return walls, [f"functions run without isolation here ({reasons}). Run trusted code only; see `lambent doctor`."]
+
+
+def raise_descriptor_limit() -> None:
+    """Each environment takes about six descriptors of the node."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextmanager
+def bound(config: Config) -> Iterator[socket.socket]:
+    """The socket that clients connect to, or StartRefused."""
+    try:
+        address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        sock = socket.socket(address[0], socket.SOCK_STREAM)
+    except OSError as error:
+        raise StartRefused(f"{config.host}: {error.strerror}.", "Name an address of this machine.") from error
+    with sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        try:
+            sock.bind(address[4])
+        except OSError as error:
+            where = f"{config.host}:{config.port}"
+            raise StartRefused(
+                f"{where}: {error.strerror}.", "Is a node running there already? Choose another with --port."
+            ) from error
+        yield sock
+
+
+@contextmanager
+def data_folder(config: Config) -> Iterator[DataFolder]:
+    """The folder that this node alone uses, or StartRefused."""
+    opening = DataFolder.ephemeral() if config.ephemeral else DataFolder.open(config.data_dir)
+    try:
+        folder = opening.__enter__()
+    except FolderInUseError as error:
+        raise StartRefused(str(error)) from error
+    except OSError as error:
+        raise StartRefused(f"{config.data_dir}: {error.strerror}.", "Name another folder with --data-dir.") from error
+    with ExitStack() as stack:
+        stack.push(opening)
+        yield folder

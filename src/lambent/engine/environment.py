@@ -8,12 +8,12 @@ Source: AWS Lambda Developer Guide, "Understanding the Lambda execution environm
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from lambent.aws.trace import new_trace
 from lambent.clock import Clock
 from lambent.engine import report, states
 from lambent.engine.frames import Channel, FrameChannel, Listener
@@ -305,7 +305,7 @@ class Environment(Listener):
             "request_id": invocation.request_id,
             "deadline_ms": self._around.clock.now_ms() + int(left_s * 1000),
             "arn": invocation.invoked_arn,
-            "trace": invocation.trace_header or _new_trace(self._around.clock.now()),
+            "trace": invocation.trace_header or new_trace(self._around.clock.now()),
             "client_context": invocation.client_context,
             "cognito_identity": None,
         }
@@ -406,9 +406,3 @@ def init_error_document(failure: InitFailure, run: Run) -> bytes:
         return report.exited(run.invocation.request_id, -9)
     status = -9 if failure.exit.out_of_memory else failure.exit.status
     return report.exited(run.invocation.request_id, status)
-
-
-def _new_trace(now_s: float) -> str:
-    """A trace header of one's own, not sampled: every function finds one. Source: AWS X-Ray, "Tracing header"."""
-    noise = os.urandom(20).hex()
-    return f"Root=1-{int(now_s):08x}-{noise[:24]};Parent={noise[24:]};Sampled=0"

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from lambent.aws.errors import ApiError
+from lambent.aws.trace import new_trace
 from lambent.engine.metrics import Resource
 from lambent.engine.spec import Invocation, InvocationResult
+from lambent.services.lambda_ import recursion
+from lambent.services.lambda_.attached import Recursion
 from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run, not_found
 
 if TYPE_CHECKING:
@@ -75,7 +78,7 @@ async def run(service: "Lambda", asked: Asked, version: FunctionVersion | None =
     A function's failure is a result, not an exception. Cancelling stops the waiting, not the invocation.
 
     Raises:
-        ApiError: as `choose`, `Lambda.ready_spec` and `Engine.invoke`.
+        ApiError: as `choose`, `recursion.check`, `Lambda.ready_spec` and `Engine.invoke`.
     """
     version = version or choose(service, asked.key, asked.qualifier)
     invocation = _invocation(service, asked, version)
@@ -113,9 +116,21 @@ def _invocation(service: "Lambda", asked: Asked, version: FunctionVersion) -> In
         qualifier=asked.qualifier,
         executed_version=version.version if alias and alias.additional_version else None,
         client_context=asked.client_context,
-        trace_header=asked.trace_header,
+        trace_header=_trace_header(service, asked),
         want_tail=asked.want_tail,
     )
+
+
+def _trace_header(service: "Lambda", asked: Asked) -> str:
+    """What the function is to hand on; one that is stopped in a loop is a refused request, not an invocation."""
+    header = asked.trace_header or new_trace(service.clock.now())
+    found = service.catalogue.get(asked.key).its(Recursion)
+    try:
+        return recursion.check(header, asked.key.arn(), found.recursive_loop if found else recursion.TERMINATE)
+    except ApiError:
+        of = Resource(asked.key.name, asked.qualifier)
+        service.metrics.add(asked.key.scope, "RecursiveInvocationsDropped", 1, of=of)
+        raise
 
 
 def _count(service: "Lambda", asked: Asked, invocation: Invocation, error: ApiError) -> None:

@@ -18,7 +18,17 @@ from lambent.engine.metrics import FunctionMetrics
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.observe.log import Log
 from lambent.services.lambda_ import rows
-from lambent.services.lambda_.api import aliases, code_location, functions, invoke, settings, tags, updates, versions
+from lambent.services.lambda_.api import (
+    aliases,
+    code_location,
+    functions,
+    invoke,
+    recursion,
+    settings,
+    tags,
+    updates,
+    versions,
+)
 from lambent.services.lambda_.catalogue import Catalogue
 from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run
 from lambent.services.lambda_.packages import Packages
@@ -145,6 +155,7 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "GetFunctionCodeSigningConfig": settings.get_function_code_signing_config,
     "GetFunctionConcurrency": settings.get_function_concurrency,
     "GetFunctionConfiguration": functions.get_function_configuration,
+    "GetFunctionRecursionConfig": recursion.get_function_recursion_config,
     "GetPolicy": settings.get_policy,
     "GetRuntimeManagementConfig": settings.get_runtime_management_config,
     "Invoke": invoke.invoke,
@@ -153,6 +164,7 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "ListTags": tags.list_tags,
     "ListVersionsByFunction": versions.list_versions_by_function,
     "PublishVersion": versions.publish_version,
+    "PutFunctionRecursionConfig": recursion.put_function_recursion_config,
     "TagResource": tags.tag_resource,
     "UntagResource": tags.untag_resource,
     "UpdateAlias": aliases.update_alias,

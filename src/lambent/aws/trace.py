@@ -1,0 +1,29 @@
+"""X-Amzn-Trace-Id, the tracing header that follows a request from service to service. Pure but for its noise.
+
+Source: AWS X-Ray Developer Guide, "Tracing header".
+"""
+
+import os
+from urllib.parse import unquote
+
+
+def new_trace(now_s: float) -> str:
+    """A header of one's own, not sampled, whose root says when it was made."""
+    noise = os.urandom(20).hex()
+    return f"Root=1-{int(now_s):08x}-{noise[:24]};Parent={noise[24:]};Sampled=0"
+
+
+def part(header: str, name: str) -> str | None:
+    """The value of `name=...` in a header, if it is there."""
+    for field in header.split(";"):
+        key, equals, value = field.partition("=")
+        if equals and key.strip() == name:
+            # botocore quotes the bars of a lineage on its way out of a function.
+            return unquote(value) if "%" in value else value
+    return None
+
+
+def with_part(header: str, name: str, value: str) -> str:
+    """The header with `name=value` at its end, in the place of what it said before."""
+    kept = [field for field in header.split(";") if field and field.partition("=")[0].strip() != name]
+    return ";".join([*kept, f"{name}={value}"])

@@ -118,6 +118,10 @@ class Clock:
         """
         return self.read()
 
+    def elapsed(self) -> float:
+        """Seconds since some moment, for ages: they grow with this clock, but not when the machine's is set."""
+        return asyncio.get_running_loop().time() + self._ahead_s
+
     @property
     def ahead_s(self) -> float:
         """How far this clock is ahead of the machine's, in seconds."""

@@ -8,6 +8,7 @@ Source: AWS Lambda Developer Guide, "Understanding the Lambda execution environm
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,12 +22,16 @@ from lambent.engine.log_stream import Event, LogPipe
 from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Happening, Phase
+from lambent.engine.stream import MAX_BYTES
 
 INIT_LIMIT_S: Final = 10.0
 """How long Init may take before it is done again inside the first invocation. Source: the guide, "Init phase"."""
 
 TAIL_BYTES: Final = 4096
 _CONTINUATIONS: Final = bytes(range(0x80, 0xC0))  # bytes that only go on with a UTF-8 character
+_MEDIA_TYPE: Final = re.compile(r"[\x20-\x7e]{1,1024}")
+_JSON: Final = "application/json"
+_BYTES: Final = "application/octet-stream"
 _MEMORY_READ_S: Final = 0.05  # reading the peak is a system call on a kernel file; not on each of many short runs
 
 
@@ -75,12 +80,21 @@ class Run:
             # Cut to its length, the tail may begin within a character; what is left of that is left out.
             tail = bytes(self.tail).lstrip(_CONTINUATIONS) if self.invocation.want_tail else None
             self.future.set_result(InvocationResult(payload=payload, function_error=function_error, log_tail=tail))
+        if self.invocation.stream:
+            self.invocation.stream.end()
 
     def fail(self, error: Exception) -> None:
         """Ends the run because the platform could not do it."""
         self.release()
         if not self.future.done():
             self.future.set_exception(error)
+        if self.invocation.stream:
+            self.invocation.stream.end()
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a part of the answer has been passed on already."""
+        return self.invocation.stream is not None and self.invocation.stream.has_begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +140,7 @@ class Environment(Listener):
         self.is_wanted = True  # False: its function changed while it was busy
         self._around = around
         self._loop = asyncio.get_running_loop()
-        self.born = self._loop.time()
+        self.born = around.clock.elapsed()
         self._lines = report.lines_for(spec.log_format, around.clock)
         self._logs = LogPipe(sandbox.output, self._log, around.clock.now_ms)
         self._channel: Channel = self._talk()
@@ -206,6 +220,10 @@ class Environment(Listener):
         if len(payload) > report.MAX_RESPONSE_BYTES:
             self.on_oversized()
         elif run := self._responded():
+            if stream := run.invocation.stream:
+                stream.begin(_JSON)
+                stream.write(payload)
+                payload = b""
             self._finish(run, payload, status="success", error_type=None)
             self._become_idle()
 
@@ -220,6 +238,40 @@ class Environment(Listener):
         """The answer is too long to be passed on."""
         if run := self._responded():
             self._finish(run, report.response_too_large(), status="error", error_type="Function.ResponseSizeTooLarge")
+            self._become_idle()
+
+    def on_stream(self, content_type: str) -> None:
+        """The answer comes in chunks."""
+        run = self.run if self.phase is Phase.BUSY else None
+        if run is None or run.invocation.stream is None or run.is_streaming:
+            self.on_violation("a stream that nobody waits for")
+            return
+        # It becomes a header of somebody's response: nothing in it may end the line.
+        kind = content_type if _MEDIA_TYPE.fullmatch(content_type) else _BYTES
+        run.invocation.stream.begin(kind, self._channel.pause, self._channel.resume)
+
+    def on_chunk(self, data: bytes) -> None:
+        """A part of the answer."""
+        run = self.run
+        stream = run.invocation.stream if run and run.is_streaming else None
+        if run is None or stream is None:
+            self.on_violation("a chunk outside a stream")
+            return
+        room = stream.room()
+        stream.write(data if len(data) <= room else data[:room])
+        if len(data) > room:
+            self._end(Happening.VIOLATED)
+            document = report.response_too_large(MAX_BYTES)
+            self._finish(run, document, status="error", error_type="Function.ResponseSizeTooLarge")
+            self._around.owner.has_ended(self, None)
+
+    def on_stream_end(self, error_type: str | None, document: bytes) -> None:
+        """The answer is complete, or, with an error's type and document, breaks off here."""
+        if self.run is None or not self.run.is_streaming:
+            self.on_violation("the end of no stream")
+        elif run := self._responded(after_stream=True):
+            # A runtime that tells of its error has answered: "Lambda treats this as a successful response".
+            self._finish(run, document, status="success", error_type=None, function_error=error_type)
             self._become_idle()
 
     def on_init_error(self, document: bytes) -> None:
@@ -303,20 +355,22 @@ class Environment(Listener):
         left_s = run.deadline - self._loop.time()
         header = {
             "request_id": invocation.request_id,
-            "deadline_ms": self._around.clock.now_ms() + int(left_s * 1000),
+            # The function compares it with its own clock, which is the machine's.
+            "deadline_ms": int((self._around.clock.machine_now() + left_s) * 1000),
             "arn": invocation.invoked_arn,
             "trace": invocation.trace_header or new_trace(self._around.clock.now()),
             "client_context": invocation.client_context,
             "cognito_identity": None,
         }
+        if invocation.stream:
+            header["stream"] = True
         self._channel.invoke(header, invocation.payload)
 
-    def _responded(self) -> Run | None:
-        if self.phase is not Phase.BUSY:
+    def _responded(self, *, after_stream: bool = False) -> Run | None:
+        run = self.run
+        if self.phase is not Phase.BUSY or run is None or run.is_streaming != after_stream:
             self.on_violation("an answer that nobody waits for")
             return None
-        run = self.run
-        assert run is not None
         self._move(Happening.RESPONDED)
         return run
 
@@ -343,7 +397,9 @@ class Environment(Listener):
         last = [] if end is None else [(now_ms, end)]
         self._log_of(run, [*last, (now_ms, self._lines.report(summary))])
         self._around.owner.has_reported(self, summary)
-        run.answer(payload, function_error if status == "success" else "Unhandled")
+        if status != "success":
+            function_error = _cut_off(status, error_type) if run.is_streaming else "Unhandled"
+        run.answer(payload, function_error)
 
     def _init_failed(self, happening: Happening, failure: InitFailure) -> None:
         run = self.run
@@ -356,7 +412,7 @@ class Environment(Listener):
         self._around.owner.has_ended(self, None if run else failure)
 
     def _become_idle(self) -> None:
-        self.idle_since = self._loop.time()
+        self.idle_since = self._around.clock.elapsed()
         if not self._has_exited:
             self._around.owner.is_idle(self)
 
@@ -396,6 +452,13 @@ class Environment(Listener):
             run.tail += "".join(message for _moment, message in events).encode()
             del run.tail[:-TAIL_BYTES]
         self._around.write_log(events)
+
+
+def _cut_off(status: str, error_type: str | None) -> str:
+    """The ErrorCode of a stream that ended before the function ended it."""
+    if status == "timeout":
+        return "Sandbox.Timedout"
+    return error_type if error_type == "Function.ResponseSizeTooLarge" else "Runtime.TruncatedResponse"
 
 
 def init_error_document(failure: InitFailure, run: Run) -> bytes:

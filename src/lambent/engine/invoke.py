@@ -40,6 +40,7 @@ _CLAIMS_AT_ONCE: Final = 16
 # Credentials last for hours and a runtime's memory grows: AWS too replaces environments after some hours.
 _LONGEST_LIFE_S: Final = 6 * 3600.0
 _HOUSEKEEPING_S: Final = 1.0
+_SHORTEST_PAUSE_S: Final = 0.01
 _WANTED_FREE_SHARE: Final = 0.05  # of the machine's memory; below it the longest idle environments go
 
 
@@ -96,13 +97,17 @@ class Engine:
             ApiError: TooManyRequestsException, when there is no slot; ServiceException, when the platform could
                 not start an environment; InvalidRuntimeException, when this machine has no interpreter for it.
         """
+        return await self.start(spec, invocation)
+
+    def start(self, spec: FunctionSpec, invocation: Invocation) -> "asyncio.Future[InvocationResult]":
+        """The same without waiting: for who reads the answer while it is written. Raises what comes at once."""
         run = Run(spec, invocation, asyncio.get_running_loop().create_future(), self.admission.take(spec.scope))
         environment = None if self._is_stopping else self._pool.take_idle(spec.digest)
         if environment:
             environment.assign(run)
         else:
             self._queue(run)
-        return await run.future
+        return run.future
 
     async def retire(self, arn: str, *, keep_digests: frozenset[str] = frozenset()) -> None:
         """Ends a function's environments whose digest is not kept: idle ones now, busy ones when they are done."""
@@ -117,11 +122,13 @@ class Engine:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = self._home = tasks
             self.ready.set()
+            ageing = tasks.create_task(self._end_the_old(), name="engine.end_the_old")
             try:
                 while True:
                     await asyncio.sleep(_HOUSEKEEPING_S)
-                    self._keep_house()
+                    self._relieve_memory()
             finally:
+                ageing.cancel()
                 await self._stop()
 
     @property
@@ -138,7 +145,7 @@ class Engine:
         if run:
             environment.assign(run)
             return
-        now = asyncio.get_running_loop().time()
+        now = self.clock.elapsed()
         if not environment.is_wanted or self._is_stopping or now - environment.born > _LONGEST_LIFE_S:
             environment.retire()
             return
@@ -295,7 +302,7 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         self._freezer = loop.call_later(_FREEZE_AFTER_S, self._freeze) if self._to_freeze else None
-        due = loop.time() - _FREEZE_AFTER_S
+        due = self.clock.elapsed() - _FREEZE_AFTER_S
         for environment in list(self._to_freeze):
             is_idle = environment.phase is Phase.IDLE
             if is_idle and environment.idle_since > due:
@@ -304,15 +311,21 @@ class Engine:
             if is_idle:
                 environment.freeze()
 
-    def _keep_house(self) -> None:
+    async def _end_the_old(self) -> None:
+        """Ends environments that nobody has needed for long, each at its moment."""
+        limit_s = self.settings.idle_environment_s
+        while True:
+            idle, now = self._pool.idle(), self.clock.elapsed()
+            for environment in pool.too_old(idle, now, limit_s):
+                environment.retire()
+            await self.clock.sleep(max(_SHORTEST_PAUSE_S, pool.until_too_old(idle, now, limit_s)))
+
+    def _relieve_memory(self) -> None:
         idle = self._pool.idle()
         if not idle:
             return
-        now = asyncio.get_running_loop().time()
-        leaving = pool.too_old(idle, now, self.settings.idle_environment_s)
         free, total = _memory_bytes()
-        leaving += pool.to_relieve(idle[len(leaving) :], free, int(total * _WANTED_FREE_SHARE))
-        for environment in leaving:
+        for environment in pool.to_relieve(idle, free, int(total * _WANTED_FREE_SHARE)):
             environment.retire()
 
     async def _stop(self) -> None:

@@ -114,6 +114,12 @@ def too_old(environments: Iterable[E], now: float, limit_s: float) -> list[E]:
     return [e for e in environments if now - e.idle_since >= limit_s]
 
 
+def until_too_old(environments: Iterable[E], now: float, limit_s: float) -> float:
+    """In how many seconds the next idle environment may be too old. One that becomes idle later is not older."""
+    ages = [now - e.idle_since for e in environments]
+    return min((limit_s - age for age in ages if age < limit_s), default=limit_s)
+
+
 def to_relieve(idle: list[E], free_bytes: int, wanted_free_bytes: int) -> list[E]:
     """Which idle environments to give up when memory is short: the longest idle half, at least one."""
     if free_bytes >= wanted_free_bytes or not idle:

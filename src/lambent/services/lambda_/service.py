@@ -93,6 +93,7 @@ class Lambda:
             retire=self.engine.retire,
             find_interpreter=self.find_interpreter,
             pending_s=self.config.pending_s,
+            clock=self.clock,
             log=self.log,
         )
 

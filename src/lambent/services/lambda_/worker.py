@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from sqlalchemy.engine import Connection
 
 from lambent.aws.errors import ApiError
+from lambent.clock import Clock
 from lambent.engine.interpreters import Choice, NoInterpreterError
 from lambent.observe.log import Log
 from lambent.services.lambda_ import rows
@@ -42,6 +43,7 @@ class Worker:
     retire: Retire
     find_interpreter: Callable[[str], Awaitable[Choice]]
     pending_s: float
+    clock: Clock
     log: Log
     _settling: dict[tuple[FunctionKey, str], FunctionVersion] = field(default_factory=dict)
     _retiring: set[FunctionKey] = field(default_factory=set)
@@ -75,7 +77,7 @@ class Worker:
                     await self._retire(self._retiring.pop())
 
     async def _settle(self, version: FunctionVersion) -> None:
-        await asyncio.sleep(self.pending_s)
+        await self.clock.sleep(self.pending_s)
         failure = await self._failure(version)
         revision_id = str(uuid.uuid4())
 
@@ -118,7 +120,7 @@ class Worker:
         """At start what a crash left, then each minute what functions stopped using."""
         await self.packages.collect(self.catalogue.digests, at_start=True)
         while True:
-            await asyncio.sleep(_COLLECT_S)
+            await self.clock.sleep(_COLLECT_S, tidying=True)
             await self.packages.collect(self.catalogue.digests)
 
 

@@ -1,6 +1,5 @@
 """What CloudWatch Logs does in the background: removes expired events, and what deletions left behind."""
 
-import asyncio
 from typing import Final
 
 from lambent.clock import Clock
@@ -20,7 +19,7 @@ async def run(main: Database, bulk: Database, clock: Clock) -> None:
     while True:
         await remove_expired(main, bulk, clock)
         await remove_orphans(main, bulk, clock)
-        await asyncio.sleep(_EVERY_S)
+        await clock.sleep(_EVERY_S, tidying=True)
 
 
 async def remove_expired(main: Database, bulk: Database, clock: Clock) -> None:

@@ -1,7 +1,8 @@
 """An HTTP request and its response, as the protocol layer sees them: no sockets, no streams."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,7 +10,7 @@ class HttpRequest:
     """A request that has arrived whole.
 
     `path` and `query` are raw, still percent-encoded, the query without its question mark. Header names are in
-    lower case; what was repeated is joined by a comma.
+    lower case; what was repeated is joined by a comma. `client` is the address of the other end.
     """
 
     method: str
@@ -17,6 +18,12 @@ class HttpRequest:
     query: str
     headers: Mapping[str, str]
     body: bytes
+    version: str = "1.1"  # of HTTP
+    client: str = ""
+
+    def with_body(self, body: bytes) -> "HttpRequest":
+        """The same request, its body read."""
+        return replace(self, body=body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +37,14 @@ class HttpResponse:
     headers: list[tuple[str, str]]
     body: bytes
     chunks: AsyncIterator[bytes] | None = None
+
+
+class UrlTarget(NamedTuple):
+    """The function URL that a request is for, and the path as its function sees it.
+
+    `region` is None when the request did not name one.
+    """
+
+    url_id: str
+    region: str | None
+    path: str

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from lambent.engine.outbox import Outbox
-from lambent.engine.report import MAX_RESPONSE_BYTES
+from lambent.engine.report import MAX_RESPONSE_BYTES, error_type
 
 INIT: Final = 1
 INVOKE: Final = 2
@@ -22,9 +22,14 @@ READY: Final = 16
 RESPONSE: Final = 17
 ERROR: Final = 18
 INIT_ERROR: Final = 19
+STREAM: Final = 20  # the answer comes in chunks; the payload is its content type
+CHUNK: Final = 21
+STREAM_END: Final = 22
+STREAM_ERROR: Final = 23  # ends the stream too; the payload is an error document
 
 _HEAD: Final = struct.Struct("!IB")
 _READ_BYTES: Final = 262_144
+_DRAIN_READS: Final = 64  # a socket's buffer holds less than this
 
 
 def frame(kind: int, payload: bytes) -> bytes:
@@ -40,6 +45,9 @@ class Listener(Protocol):
     def on_error(self, document: bytes) -> None: ...
     def on_init_error(self, document: bytes) -> None: ...
     def on_oversized(self) -> None: ...
+    def on_stream(self, content_type: str) -> None: ...
+    def on_chunk(self, data: bytes) -> None: ...
+    def on_stream_end(self, error_type: str | None, document: bytes) -> None: ...
     def on_violation(self, text: str) -> None: ...
 
 
@@ -48,6 +56,8 @@ class Channel(Protocol):
 
     def open(self, order: dict[str, Any]) -> None: ...
     def invoke(self, header: dict[str, Any], payload: bytes) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
     def drain(self) -> None: ...
     def close(self) -> None: ...
 
@@ -64,6 +74,7 @@ class FrameChannel:
         self._buffer = bytearray()
         self._skip = 0  # bytes of a frame that is too long and is thrown away as it comes
         self._closed = False
+        self._is_paused = False
 
     def open(self, order: dict[str, Any]) -> None:
         """Starts to listen, and sends the INIT frame."""
@@ -75,10 +86,22 @@ class FrameChannel:
         head = msgspec.json.encode(header)
         self._send(INVOKE, len(head).to_bytes(4, "big") + head + payload)
 
+    def pause(self) -> None:
+        """Reads no more for now: the function waits once the socket is full."""
+        self._is_paused = True
+        self._loop.remove_reader(self._control.fileno())
+
+    def resume(self) -> None:
+        """Reads on."""
+        self._is_paused = False
+        if not self._closed:
+            self._loop.add_reader(self._control.fileno(), self._readable)
+
     def drain(self) -> None:
-        """Reads what is there now."""
-        while not self._closed and self._read():
-            pass
+        """Reads what is there now, but not without end: a process that is left may go on writing."""
+        for _turn in range(_DRAIN_READS):
+            if self._closed or not self._read():
+                break
 
     def close(self) -> None:
         if self._closed:
@@ -147,12 +170,24 @@ class FrameChannel:
             tell = self._listener.on_response
         elif kind == ERROR:
             tell = self._listener.on_error
+        elif kind == CHUNK:
+            tell = self._listener.on_chunk
         elif kind == INIT_ERROR:
             tell = self._listener.on_init_error
         elif kind == READY:
             self._listener.on_ready()
             return
         else:
-            self._listener.on_violation(f"frame type {kind}")
+            self._dispatch_stream(kind, payload)
             return
         tell(payload)
+
+    def _dispatch_stream(self, kind: int, payload: bytes) -> None:
+        if kind == STREAM:
+            self._listener.on_stream(payload.decode("latin-1"))
+        elif kind == STREAM_END:
+            self._listener.on_stream_end(None, b"")
+        elif kind == STREAM_ERROR:
+            self._listener.on_stream_end(error_type(payload) or "Unhandled", payload)
+        else:
+            self._listener.on_violation(f"frame type {kind}")

@@ -162,9 +162,9 @@ def exited(request_id: str, status: int) -> bytes:
     return _document("Runtime.ExitError", f"RequestId: {request_id} Error: {reason}")
 
 
-def response_too_large() -> bytes:
-    """The document of a response beyond `MAX_RESPONSE_BYTES`."""
-    text = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
+def response_too_large(limit: int = MAX_RESPONSE_BYTES) -> bytes:
+    """The document of a response beyond the limit."""
+    text = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
     return _document("Function.ResponseSizeTooLarge", text)
 
 

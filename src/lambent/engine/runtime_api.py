@@ -3,10 +3,13 @@
 Custom runtimes and AWS's own runtime clients speak it; Python functions do when an exec wrapper stands between.
 What comes over it comes from the function: each length is bounded, and a wrong request is answered, not obeyed.
 
-Source: AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes"; facts sheet section 13.
+Source: AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes" and "Implementing response
+streaming in a custom runtime"; facts sheet sections 8 and 13.
 """
 
 import asyncio
+import base64
+import binascii
 import json
 import socket
 import uuid
@@ -21,7 +24,10 @@ from lambent.engine.report import MAX_RESPONSE_BYTES
 _BASE: Final = "/2018-06-01/runtime/"
 _MAX_CONNECTIONS: Final = 64  # a runtime needs one, the SDK of a managed instance a few; more are closed at once
 _MAX_HEAD_BYTES: Final = 1_048_576 + 65_536  # Lambda-Runtime-Function-XRay-Error-Cause may be 1 MB
+_MAX_FIELDS: Final = 128  # headers or trailers of one request; more are not looked at
+_MAX_TYPE: Final = 256
 _READ_BYTES: Final = 65_536
+_DRAIN_READS: Final = 256  # a socket's buffers hold less than this
 _REASONS: Final = {
     202: "Accepted",
     200: "OK",
@@ -50,6 +56,8 @@ class RuntimeApi:
         self._current: str | None = None  # the request id that may still be answered
         self._last: str | None = None
         self._invocation_id = ""
+        self._wants_stream = False
+        self._streaming: _Connection | None = None  # whose request's body is the answer, while it comes
         self._asking: _Connection | None = None  # waits in /next
         self._holder: _Connection | None = None  # got the event
 
@@ -62,6 +70,7 @@ class RuntimeApi:
         """Hands the event to the runtime that waits in /next, or to the next one that asks."""
         self._invocation_id = str(uuid.uuid4())
         self._current = self._last = header["request_id"]
+        self._wants_stream = header.get("stream", False)
         headers = [
             ("Lambda-Runtime-Aws-Request-Id", header["request_id"]),
             ("Lambda-Runtime-Deadline-Ms", str(header["deadline_ms"])),
@@ -70,14 +79,28 @@ class RuntimeApi:
             ("Lambda-Runtime-Client-Context", header["client_context"]),
             ("Lambda-Runtime-Cognito-Identity", header["cognito_identity"]),
             ("Lambda-Runtime-Invocation-Id", self._invocation_id),
+            # Ours: AWS does not tell a runtime how it was invoked. A Python handler's iterator depends on it.
+            ("Lambent-Response-Mode", "streaming" if self._wants_stream else None),
         ]
         self._event = ([(name, value) for name, value in headers if value], payload)
         self._hand_out()
 
+    def pause(self) -> None:
+        """Reads no more of the answer for now."""
+        if self._streaming:
+            self._streaming.pause()
+
+    def resume(self) -> None:
+        """Reads on."""
+        if self._streaming:
+            self._streaming.resume()
+
     def drain(self) -> None:
-        """Reads what is there now."""
+        """Reads what is there now, but not without end."""
         for connection in list(self._connections):
-            connection.read()
+            for _turn in range(_DRAIN_READS):
+                if not connection.read():
+                    break
 
     def close(self) -> None:
         if self._listening.fileno() < 0:
@@ -107,13 +130,10 @@ class RuntimeApi:
 
     def finish(self, connection: "_Connection", request_id: str, verb: str) -> None:
         """POST /invocation/{id}/response or /error."""
-        given_id = connection.headers.get("lambda-runtime-invocation-id")
-        if request_id != self._last:
-            connection.refuse(400, "InvalidRequestID", "Invalid request ID")
-        elif given_id and given_id != self._invocation_id:
-            connection.refuse(400, "InvalidInvocationId", "Invalid invocation ID")
-        elif self._current is None:
-            connection.refuse(403, "InvalidStateTransition", "State transition failed: the invocation has its answer.")
+        if connection is self._streaming:
+            self._end_stream(connection)
+        elif refusal := self._refusal(connection, request_id):
+            connection.refuse(*refusal)
         elif connection.is_too_long:
             self._current = None
             text = f"Exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
@@ -122,8 +142,45 @@ class RuntimeApi:
         else:
             self._current = None
             connection.answer(202, _ACCEPTED)
-            body = bytes(connection.body)
-            (self._listener.on_response if verb == "response" else self._listener.on_error)(body)
+            body, failure = bytes(connection.body), _trailing_error(connection.trailers)
+            if verb == "response" and failure:
+                self._listener.on_error(failure[1])
+            else:
+                (self._listener.on_response if verb == "response" else self._listener.on_error)(body)
+
+    def begin_stream(self, connection: "_Connection", request_id: str) -> bool:
+        """The head of a streaming POST /invocation/{id}/response has come. Whether its body goes on as it comes.
+
+        It does where the invocation wants a stream. Otherwise the body is collected, as any other response.
+        """
+        if not self._wants_stream or self._refusal(connection, request_id):
+            return False
+        self._current = None
+        self._streaming = connection
+        self._listener.on_stream(connection.headers.get("content-type") or "application/octet-stream")
+        return True
+
+    def chunk(self, data: bytes) -> None:
+        """A part of the streamed answer."""
+        self._listener.on_chunk(data)
+
+    def _end_stream(self, connection: "_Connection") -> None:
+        self._streaming = None
+        connection.resume()  # whoever reads the answer may be slow, the runtime's next request is not
+        connection.answer(202, _ACCEPTED)
+        kind, document = _trailing_error(connection.trailers) or (None, b"")
+        self._listener.on_stream_end(kind, document)
+
+    def _refusal(self, connection: "_Connection", request_id: str) -> tuple[int, str, str] | None:
+        """Why this answer is not taken: status, errorType and errorMessage."""
+        given_id = connection.headers.get("lambda-runtime-invocation-id")
+        if request_id != self._last:
+            return 400, "InvalidRequestID", "Invalid request ID"
+        if given_id and given_id != self._invocation_id:
+            return 400, "InvalidInvocationId", "Invalid invocation ID"
+        if self._current is None:
+            return 403, "InvalidStateTransition", "State transition failed: the invocation has its answer."
+        return None
 
     def init_error(self, connection: "_Connection") -> None:
         """POST /init/error: the runtime exits next."""
@@ -139,6 +196,9 @@ class RuntimeApi:
         self._connections.discard(connection)
         if self._asking is connection:
             self._asking = None
+        if self._streaming is connection:
+            self._streaming = None
+            self._listener.on_violation("its streamed response broke off")
 
     def _hand_out(self) -> None:
         if self._event is None or self._asking is None:
@@ -171,34 +231,47 @@ class _Connection:
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox(sock)
         self._parser = httptools.HttpRequestParser(self)
-        self._head_bytes = 0
+        self._silent_bytes = 0  # since the parser last gave us something: it keeps lines until they are whole
         self._in_head = True
+        self._is_paused = False
+        self._is_streaming = False
         self._url = b""
         self.headers: dict[str, str] = {}
+        self.trailers: dict[str, str] = {}
         self.body = bytearray()
         self.is_too_long = False
         self._loop.add_reader(sock.fileno(), self.read)
 
-    def read(self) -> None:
-        """Parses what is there now."""
+    def read(self) -> bool:
+        """Parses what is there now. Whether there was something."""
         if self._socket.fileno() < 0:
-            return
+            return False
         try:
             data = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
-        if self._in_head:
-            self._head_bytes += len(data)
-        if not data or self._head_bytes > _MAX_HEAD_BYTES:
+        self._silent_bytes += len(data)
+        if not data or self._silent_bytes > _MAX_HEAD_BYTES:
             self.close()
-            return
+            return False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self.refuse(400, "BadRequest", "The request is not HTTP.")
             self.close()
+        return True
+
+    def pause(self) -> None:
+        self._is_paused = True
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+
+    def resume(self) -> None:
+        if self._is_paused and self._socket.fileno() >= 0:
+            self._loop.add_reader(self._socket.fileno(), self.read)
+        self._is_paused = False
 
     def close(self) -> None:
         if self._socket.fileno() < 0:
@@ -223,20 +296,31 @@ class _Connection:
     # What httptools calls
 
     def on_message_begin(self) -> None:
-        self._url, self.headers, self.body, self.is_too_long = b"", {}, bytearray(), False
+        self._url, self.headers, self.trailers = b"", {}, {}
+        self.body, self.is_too_long, self._is_streaming = bytearray(), False, False
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        fields = self.headers if self._in_head else self.trailers
+        if len(fields) < _MAX_FIELDS:
+            fields[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._silent_bytes = False, 0
         if self.headers.get("expect", "").lower() == "100-continue":
             self._outbox.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        match self._parts():
+            case ["invocation", request_id, "response"] if self._parser.get_method() == b"POST":
+                mode = self.headers.get("lambda-runtime-function-response-mode", "")
+                self._is_streaming = mode.lower() == "streaming" and self._api.begin_stream(self, request_id)
 
     def on_body(self, data: bytes) -> None:
+        self._silent_bytes = 0
+        if self._is_streaming:
+            self._api.chunk(data)
+            return
         if len(self.body) + len(data) > MAX_RESPONSE_BYTES:
             self.is_too_long = True
             self.body.clear()
@@ -244,11 +328,9 @@ class _Connection:
             self.body += data
 
     def on_message_complete(self) -> None:
-        self._in_head = True
+        self._in_head, self._silent_bytes = True, 0
         method = self._parser.get_method().decode()
-        path = self._url.partition(b"?")[0].decode("latin-1")
-        parts = path.removeprefix(_BASE).split("/") if path.startswith(_BASE) else []
-        match parts:
+        match self._parts():
             case ["invocation", "next"]:
                 if self._is(method, "GET"):
                     self._api.next(self)
@@ -259,12 +341,31 @@ class _Connection:
                 if self._is(method, "POST"):
                     self._api.init_error(self)
             case _:
-                self.refuse(404, "NotFound", f"There is no {path[:200]} in the runtime API.")
+                self.refuse(404, "NotFound", f"There is no {self._path()[:200]} in the runtime API.")
+
+    def _path(self) -> str:
+        return self._url.partition(b"?")[0].decode("latin-1")
+
+    def _parts(self) -> list[str]:
+        path = self._path()
+        return path.removeprefix(_BASE).split("/") if path.startswith(_BASE) else []
 
     def _is(self, method: str, wanted: str) -> bool:
         if method != wanted:
             self.refuse(405, "MethodNotAllowed", f"{method} is not {wanted}.")
         return method == wanted
+
+
+def _trailing_error(trailers: dict[str, str]) -> tuple[str, bytes] | None:
+    """The type and the document of an error that a streamed response ended with."""
+    kind, body = (trailers.get(f"lambda-runtime-function-error-{name}") for name in ("type", "body"))
+    if kind is None and body is None:
+        return None
+    try:
+        document = base64.b64decode(body or "", validate=True)
+    except (binascii.Error, ValueError):
+        document = (body or "").encode()
+    return (kind or "Unhandled")[:_MAX_TYPE], document
 
 
 _ONE_LINE: Final = {10: " ", 13: " ", 0: " "}

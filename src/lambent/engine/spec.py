@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lambent.aws.caller import Scope
+from lambent.engine.stream import ResponseStream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +60,16 @@ class Invocation:
     client_context: str | None = None  # JSON text, already decoded from base64
     trace_header: str | None = None  # X-Amzn-Trace-Id
     want_tail: bool = False  # LogType=Tail
+    stream: ResponseStream | None = None  # where the answer goes while it is written; None: it comes whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvocationResult:
-    """What the function answered. With `function_error`, `payload` is AWS's error document."""
+    """What the function answered. With `function_error`, `payload` is AWS's error document.
+
+    Of a stream, `payload` is that document or empty, and `function_error` what InvokeComplete calls ErrorCode:
+    "Unhandled" before the first byte, the error's type after it.
+    """
 
     payload: bytes
     function_error: str | None = None  # "Unhandled"

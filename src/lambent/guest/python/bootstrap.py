@@ -24,13 +24,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType, TracebackType
 from typing import Any, NoReturn, Protocol
 
 INIT, INVOKE = 1, 2
 READY, RESPONSE, ERROR, INIT_ERROR = 16, 17, 18, 19
+STREAM, CHUNK, STREAM_END, STREAM_ERROR = 20, 21, 22, 23
 _HEAD = struct.Struct("!IB")
+_CHUNK_BYTES = 1_048_576
 _STDLIB = os.path.dirname(os.__file__)
 
 Handler = Callable[[Any, Any], Any]
@@ -49,6 +51,7 @@ def _sibling(name: str) -> ModuleType:
 runtime_context = _sibling("runtime_context")
 runtime_json = _sibling("runtime_json")
 runtime_logs = _sibling("runtime_logs")
+runtime_stream = _sibling("runtime_stream")
 
 
 class Fault(Exception):
@@ -69,6 +72,10 @@ class Platform(Protocol):
     def response(self, payload: bytes) -> None: ...
     def error(self, payload: bytes) -> None: ...
     def init_error(self, payload: bytes) -> None: ...
+    def stream(self, content_type: str) -> None: ...
+    def chunk(self, data: bytes) -> None: ...
+    def stream_end(self) -> None: ...
+    def stream_error(self, payload: bytes) -> None: ...
 
 
 class FramePlatform:
@@ -118,6 +125,20 @@ class FramePlatform:
 
     def init_error(self, payload: bytes) -> None:
         self.send(INIT_ERROR, payload)
+
+    def stream(self, content_type: str) -> None:
+        self.send(STREAM, content_type.encode())
+
+    def chunk(self, data: bytes) -> None:
+        """Waits while whoever reads the answer is slower than the function."""
+        for start in range(0, len(data), _CHUNK_BYTES):
+            self.send(CHUNK, data[start : start + _CHUNK_BYTES])
+
+    def stream_end(self) -> None:
+        self.send(STREAM_END)
+
+    def stream_error(self, payload: bytes) -> None:
+        self.send(STREAM_ERROR, payload)
 
 
 def main(control: socket.socket) -> NoReturn:
@@ -209,18 +230,47 @@ class Reply:
 
 def _run(handler: Handler, header: "dict[str, Any]", payload: bytes, reply: Reply) -> None:
     """One invocation. What the handler returned lives until the answer is out, as in the managed runtime."""
+    parts = None
     try:
         context = _context(header)
         answer = handler(_event(payload), context)
-        encoded = _encoded(answer, reply.encoder)
-    except Fault as fault:
-        report = (fault.text, fault.kind, fault.trace)
+        if header.get("stream") and isinstance(answer, Iterator):
+            parts = runtime_stream.Parts(answer, reply.encoder.encode)
+            encoded = parts.next()
+        else:
+            encoded = _encoded(answer, reply.encoder)
     except Exception as error:
-        report = (str(error), type(error).__name__, _user_trace(error.__traceback__))
+        report = _report_of(error)
     else:
-        reply.platform.response(encoded)
+        if parts is None:
+            reply.platform.response(encoded)
+        else:
+            _stream(parts, encoded, header["request_id"], reply)
         return
     reply.platform.error(reply.report(*report, header["request_id"]))
+
+
+def _stream(parts: Any, first: "bytes | None", request_id: str, reply: Reply) -> None:
+    """Passes on what a handler yields, as it yields it, from the first of it on."""
+    data = first
+    reply.platform.stream(parts.content_type)
+    while data is not None:
+        reply.platform.chunk(data)
+        try:
+            data = parts.next()
+        except Exception as error:
+            reply.platform.stream_error(reply.report(*_report_of(error), request_id))
+            return
+    reply.platform.stream_end()
+
+
+def _report_of(error: Exception) -> "tuple[str, str, list[str] | None]":
+    """An error's text, type and stack, as its document shows them."""
+    if isinstance(error, Fault):
+        return error.text, error.kind, error.trace
+    if isinstance(error, runtime_stream.UnfitItemError):
+        return f"Unable to marshal response: {error}", "Runtime.MarshalError", None
+    return str(error), type(error).__name__, _user_trace(error.__traceback__)
 
 
 def _load_or_report(handler_name: str, reply: Reply) -> Handler:
@@ -228,10 +278,8 @@ def _load_or_report(handler_name: str, reply: Reply) -> Handler:
         if os.environ.get("AWS_EXECUTION_ENV") in _PREVIEWS and not os.environ.get("LAMBDA_DISABLE_PREVIEW_WARN"):
             logging.warning(_PREVIEW_WARNING)
         return load(handler_name)
-    except Fault as fault:
-        report = (fault.text, fault.kind, fault.trace)
     except Exception as error:
-        report = (str(error), type(error).__name__, _user_trace(error.__traceback__))
+        report = _report_of(error)
     logging.warning(_UNHANDLED_WARNING)
     reply.platform.init_error(reply.report(*report, ""))
     sys.exit(1)
@@ -304,7 +352,8 @@ def _encoded(answer: Any, encoder: Any) -> bytes:
 def _user_trace(trace: "TracebackType | None") -> "list[str]":
     """The stack from the first frame that is not this runtime's."""
     frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in traceback.extract_tb(trace)]
-    own = next((index for index, frame in enumerate(frames) if "/bootstrap.py" not in frame[0]), 0)
+    ours = ("/bootstrap.py", "/runtime_stream.py")
+    own = next((index for index, frame in enumerate(frames) if not frame[0].endswith(ours)), 0)
     return traceback.format_list(frames[own:])  # type: ignore[arg-type]
 
 

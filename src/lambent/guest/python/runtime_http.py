@@ -6,11 +6,14 @@ what it starts finds the platform at AWS_LAMBDA_RUNTIME_API.
 Source: AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes".
 """
 
+import base64
 import http.client
 import json
 from typing import Any
 
 _BASE = "/2018-06-01/runtime"
+_ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+_ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
 
 
 class HttpPlatform:
@@ -37,6 +40,7 @@ class HttpPlatform:
             "client_context": answer.headers.get("Lambda-Runtime-Client-Context"),
             "cognito_identity": answer.headers.get("Lambda-Runtime-Cognito-Identity"),
             "tenant_id": answer.headers.get("Lambda-Runtime-Aws-Tenant-Id"),
+            "stream": answer.headers.get("Lambent-Response-Mode") == "streaming",
         }
         return header, body
 
@@ -49,8 +53,39 @@ class HttpPlatform:
     def init_error(self, payload: bytes) -> None:
         self._tell("/init/error", payload, _error_type(payload))
 
+    def stream(self, content_type: str) -> None:
+        """Begins a request whose body goes on until `stream_end` or `stream_error`."""
+        self._connection.putrequest("POST", f"{_BASE}/invocation/{self._request_id}/response")
+        for name, value in (
+            ("Content-Type", content_type),
+            ("Lambda-Runtime-Function-Response-Mode", "streaming"),
+            ("Transfer-Encoding", "chunked"),
+            ("Trailer", f"{_ERROR_TYPE}, {_ERROR_BODY}"),
+        ):
+            self._connection.putheader(name, value)
+        self._connection.endheaders()
+
+    def chunk(self, data: bytes) -> None:
+        self._connection.send(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def stream_end(self) -> None:
+        self._end_stream(b"")
+
+    def stream_error(self, payload: bytes) -> None:
+        kind = next(iter(_error_type(payload).values()))
+        body = base64.b64encode(payload).decode()
+        self._end_stream(f"{_ERROR_TYPE}: {kind}\r\n{_ERROR_BODY}: {body}\r\n".encode())
+
+    def _end_stream(self, trailers: bytes) -> None:
+        self._connection.send(b"0\r\n" + trailers + b"\r\n")
+        answer = self._connection.getresponse()
+        self._check(answer, answer.read(), "the response")
+
     def _tell(self, path: str, payload: bytes, headers: "dict[str, str]") -> None:
         answer, body = self._ask("POST", path, payload, headers)
+        self._check(answer, body, path)
+
+    def _check(self, answer: http.client.HTTPResponse, body: bytes, path: str) -> None:
         # 413 is the platform's to report: the invocation has its result, the runtime goes on.
         if answer.status not in (202, 413):
             raise RuntimeError(f"Failed to post to {path}: {answer.status} {body!r}")
@@ -65,4 +100,4 @@ class HttpPlatform:
 
 def _error_type(payload: bytes) -> "dict[str, str]":
     kind = str(json.loads(payload).get("errorType") or "Unhandled")
-    return {"Lambda-Runtime-Function-Error-Type": kind.encode("ascii", "replace").decode()}
+    return {_ERROR_TYPE: kind.encode("ascii", "replace").decode()}

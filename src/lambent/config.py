@@ -34,7 +34,8 @@ class Config:
     """The folder that holds everything the node keeps."""
 
     ephemeral: bool = False
-    """Keep nothing: state lives in a temporary folder that goes with the node. Allows `/_lambent/reset`."""
+    """Keep nothing: state lives in a temporary folder that goes with the node. Allows `/_lambent/reset` and
+    `/_lambent/time`."""
 
     isolation: Isolation = "auto"
     """The walls around functions: `namespaces`, `process` (none: only for code you trust), or `auto`, which is
@@ -57,6 +58,9 @@ class Config:
 
     concurrent_executions: int = 1000
     """The account's limit of concurrent executions, as a quota increase would raise it."""
+
+    code_storage_bytes: int = 80_530_636_800
+    """What an account's packages and layers may take in a region, zipped; the default is AWS's 75 GB."""
 
     idle_environment_s: float = 600.0
     """How long a warm environment is kept without an invocation, in seconds."""

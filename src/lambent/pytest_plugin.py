@@ -86,6 +86,34 @@ class LambentNode:
         with urllib.request.urlopen(request, timeout=_READY_WITHIN_S):
             pass
 
+    def advance(self, length: str | float) -> None:
+        """Lets so much time pass at once: `"6h"`, `"1h30m"`, or seconds. What is due in it has happened afterwards.
+
+        The time of day of functions and of this process stays what it is.
+
+        Raises:
+            ValueError: it is no length of time.
+        """
+        import urllib.error
+        import urllib.request
+
+        how = {"advance": length} if isinstance(length, str) else {"advance_s": length}
+        request = urllib.request.Request(f"{self.endpoint}/_lambent/time", data=json.dumps(how).encode())
+        try:
+            with urllib.request.urlopen(request):  # as long as what is due takes
+                pass
+        except urllib.error.HTTPError as error:
+            if error.code != 400:
+                raise
+            raise ValueError(json.load(error)["error"]) from error
+
+    def now(self) -> float:
+        """The platform's time of day, in seconds since the epoch."""
+        import urllib.request
+
+        with urllib.request.urlopen(f"{self.endpoint}/_lambent/time", timeout=_READY_WITHIN_S) as response:
+            return float(json.load(response)["now_ms"]) / 1000
+
 
 @dataclass(frozen=True)
 class LambentFunction:

@@ -9,6 +9,7 @@ from lambent.cli.invoke import invoke
 from lambent.cli.logs import logs
 from lambent.cli.ls import ls
 from lambent.cli.rm import rm
+from lambent.cli.time import time
 from lambent.cli.up_options import up
 from lambent.cli.version import version
 
@@ -26,5 +27,5 @@ application = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-for command in (up, deploy, invoke, logs, ls, rm, doctor, coverage, version):
+for command in (up, deploy, invoke, logs, ls, rm, time, doctor, coverage, version):
     application.command()(command)

@@ -1,10 +1,14 @@
-"""The platform's own pages: health and reset. What they tell and do is handed in by the node."""
+"""The platform's own pages: health, reset and time. What they tell and do is handed in by the node."""
 
+import math
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
+from lambent.clock import Clock
+from lambent.gateway.durations import DurationError, checked, duration_s
 from lambent.gateway.front import Page
 from lambent.protocol.http import HttpRequest, HttpResponse
 
@@ -12,6 +16,25 @@ _JSON: Final = [("content-type", "application/json")]
 _NOT_EPHEMERAL: Final = (
     "This node keeps its data, so it does not reset. Start one with --ephemeral, or remove its functions one by one."
 )
+
+_NO_TIME_TRAVEL: Final = (
+    "This node keeps its data, so its time cannot be advanced: after the next start it would be earlier than what is "
+    "stored. Start one with --ephemeral."
+)
+# Twice the longest advance: years stay far below 9999, where dates end.
+_FARTHEST_AHEAD_S: Final = 20 * 365 * 86_400.0
+
+
+class _Advance(msgspec.Struct, forbid_unknown_fields=True):
+    """By how much, in one of two ways."""
+
+    advance: str | None = None
+    advance_s: float | None = None
+
+    def seconds(self) -> float:
+        if (self.advance is None) == (self.advance_s is None):
+            raise DurationError('Say {"advance": "6h"} or {"advance_s": 21600}.')
+        return duration_s(self.advance) if self.advance is not None else checked(self.advance_s or 0.0)
 
 
 def health_page(facts: Callable[[], dict[str, Any]]) -> Page:
@@ -35,6 +58,42 @@ def reset_page(reset: Callable[[], Awaitable[None]] | None) -> Page:
         return _json(200, {"status": "reset"})
 
     return page
+
+
+def time_page(clock: Callable[[], Clock], *, may_advance: bool) -> Page:
+    """`GET /_lambent/time`: what time it is. `POST` with a length of time: that much passes, then the same answer.
+
+    The answer comes when everything that was due in that time has happened. Only where nothing is kept: else 403.
+    """
+
+    async def page(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return _json(200, _time(clock()))
+        if request.method != "POST":
+            return _only("GET or POST")
+        if not may_advance:
+            return _json(403, {"error": _NO_TIME_TRAVEL})
+        moved = clock()
+        try:
+            seconds = msgspec.json.decode(request.body, type=_Advance).seconds()
+        except (msgspec.MsgspecError, ValueError) as error:
+            return _json(400, {"error": str(error)})
+        if moved.ahead_s + seconds > _FARTHEST_AHEAD_S:
+            return _json(400, {"error": f"Time would be more than {_FARTHEST_AHEAD_S:.0f} seconds ahead."})
+        await moved.advance(seconds)
+        return _json(200, _time(moved))
+
+    return page
+
+
+def _time(clock: Clock) -> dict[str, Any]:
+    now_ms = clock.now_ms()
+    moment = datetime.fromtimestamp(now_ms // 1000, UTC)
+    return {
+        "now": f"{moment:%Y-%m-%dT%H:%M:%S}.{now_ms % 1000:03}Z",
+        "now_ms": now_ms,
+        "ahead_s": math.floor(clock.ahead_s * 1000) / 1000,
+    }
 
 
 def _json(status: int, content: dict[str, Any]) -> HttpResponse:

@@ -29,7 +29,7 @@ from lambent.engine.variables import Place
 from lambent.gateway.authenticate import Authenticator
 from lambent.gateway.front import Front, Page
 from lambent.gateway.listen import Gateway
-from lambent.gateway.pages import health_page, reset_page
+from lambent.gateway.pages import health_page, reset_page, time_page
 from lambent.node.platform import Ground, Platform, open_platform
 from lambent.node.start import Probe, bound, check_address, data_folder, raise_descriptor_limit, walls_for
 from lambent.observe.log import Log
@@ -52,6 +52,7 @@ class Node:
     """The data folder; of an ephemeral node, the folder that goes with it."""
     port: int
     clock: Clock = field(default_factory=Clock)
+    """The platform's: a reset gives the next one a clock that is not ahead."""
     log: Log
     interpreters: Interpreters
     _started: float = field(default_factory=time.monotonic)
@@ -126,7 +127,7 @@ class Node:
     async def reset(self) -> None:
         """Everything is as after the start, on an ephemeral node. What still runs ends on its own, unseen."""
         async with self._resetting:
-            old = self._platform
+            old, self.clock = self._platform, Clock()
             self._platform = await self._start_platform(None)
             for front in self._fronts:
                 front.dispatch = self._platform.dispatch
@@ -244,6 +245,7 @@ class Node:
             "/_lambent/code/": self._code_page,
             "/_lambent/health": health_page(self.health),
             "/_lambent/reset": reset_page(self.reset if self.config.ephemeral else None),
+            "/_lambent/time": time_page(lambda: self.clock, may_advance=self.config.ephemeral),
         }
 
     async def _code_page(self, request: HttpRequest) -> HttpResponse:

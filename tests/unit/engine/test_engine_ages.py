@@ -1,0 +1,97 @@
+"""How old environments become: by the clock, so that an advance ends them at their moment."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambent.engine.pool import too_old, until_too_old
+from lambent.testing.plain_engine import function, plain_engine, until
+
+CODE = """
+import os, time
+
+def handler(event, context):
+    return [os.getpid(), context.get_remaining_time_in_millis(), time.time()]
+"""
+
+
+class Idle:
+    digest = "d"
+
+    def __init__(self, since):
+        self.idle_since = since
+
+
+@given(st.lists(st.floats(0, 1e6)), st.floats(0, 1e6), st.floats(0.1, 1e5))
+def test_nothing_is_too_old_before_the_moment_that_was_said(since, now, limit_s):
+    idle = [Idle(moment) for moment in since if moment <= now]
+    young = [one for one in idle if one not in too_old(idle, now, limit_s)]
+    wait_s = until_too_old(idle, now, limit_s)
+    assert 0 < wait_s <= limit_s
+    assert too_old(young, now + wait_s * 0.999 - 1e-6, limit_s) == []
+    if young:
+        assert too_old(young, now + wait_s + 1e-6, limit_s) != []
+
+
+def on_an_engine(folder, script, **settings):
+    (folder / "app.py").write_text(CODE)
+
+    async def main():
+        async with plain_engine(**settings) as plain:
+
+            async def ask():
+                return json.loads((await plain.invoke(function(folder, digest="one", timeout_s=30))).payload)
+
+            await script(plain.engine, ask)
+
+    asyncio.run(main())
+
+
+def test_an_idle_environment_goes_when_its_time_has_come(tmp_path):
+    async def script(engine, ask):
+        first, *_rest = await ask()
+        await engine.clock.advance(500)
+        assert engine.environments == 1
+        assert (await ask())[0] == first  # and being used, it is young again
+        await engine.clock.advance(590)
+        assert engine.environments == 1
+        await engine.clock.advance(20)
+        assert engine.environments == 0
+        assert (await ask())[0] != first
+
+    on_an_engine(tmp_path, script, idle_environment_s=600.0)
+
+
+def test_no_environment_lives_longer_than_its_credentials(tmp_path):
+    async def script(engine, ask):
+        first, *_rest = await ask()
+        await engine.clock.advance(5.9 * 3600)
+        assert (await ask())[0] == first
+        await engine.clock.advance(0.2 * 3600)
+        await ask()
+        await until(lambda: engine.environments == 0)
+        assert (await ask())[0] != first
+
+    on_an_engine(tmp_path, script, idle_environment_s=1e9)
+
+
+def test_a_functions_own_time_is_the_machines(tmp_path):
+    async def script(engine, ask):
+        await engine.clock.advance(6 * 3600)
+        _pid, left_ms, now = await ask()
+        assert 25_000 < left_ms <= 30_000
+        assert now == pytest.approx(time.time(), abs=10)
+
+    on_an_engine(tmp_path, script)
+
+
+def test_a_short_idle_time_ends_by_itself(tmp_path):
+    async def script(engine, ask):
+        await ask()
+        await until(lambda: engine.environments == 0)
+
+    on_an_engine(tmp_path, script, idle_environment_s=0.05)

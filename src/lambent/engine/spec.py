@@ -36,6 +36,7 @@ class FunctionSpec:
     log_group: str = ""
     log_format: str = "Text"  # LoggingConfig.LogFormat: Text or JSON
     application_log_level: str | None = None  # LoggingConfig.ApplicationLogLevel, with JSON only
+    reserved: int | None = None  # the function's reserved concurrency; not in the digest
     digest: str
 
     @property
@@ -60,6 +61,7 @@ class Invocation:
     client_context: str | None = None  # JSON text, already decoded from base64
     trace_header: str | None = None  # X-Amzn-Trace-Id
     want_tail: bool = False  # LogType=Tail
+    is_event: bool = False  # asynchronous: how many a second is not limited
     stream: ResponseStream | None = None  # where the answer goes while it is written; None: it comes whole
 
 

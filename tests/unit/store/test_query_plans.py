@@ -10,6 +10,7 @@ from lambent.store.schema import BULK, MAIN
 _ROUNDS = 60
 _READS_ALL = {
     ("lambent.services.lambda_.rows", "everything"),  # at start
+    ("lambent.services.lambda_.layers.rows", "everything"),  # at start
     ("lambent.services.logs.rows", "groups_with_retention"),  # every ten minutes
     ("lambent.services.logs.rows", "tombstones"),  # whatever was deleted and has not been removed yet
     ("lambent.services.logs.rows", "insert_events"),  # json_each over the batch itself

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from lambent.aws.caller import Scope
 from lambent.engine.spec import FunctionSpec
-from lambent.services.lambda_.attached import Attached
+from lambent.services.lambda_.attached import Attached, FunctionUrl
 from lambent.services.lambda_.model import LATEST, Alias, Function, FunctionKey, FunctionVersion, not_found
+from lambent.services.lambda_.sealed import OpenedWhenRead, Seal
 
 A = TypeVar("A", bound=Attached)
 
@@ -62,11 +63,16 @@ class Entry:
 
 
 class Catalogue:
-    """The functions of all accounts and regions. `code_dir` says where a package's folder is."""
+    """The functions of all accounts and regions.
 
-    def __init__(self, code_dir: Callable[[str], Path]) -> None:
+    `code_dir` says where a package's folder is, `seal` opens environment variables.
+    """
+
+    def __init__(self, code_dir: Callable[[str], Path], seal: Seal) -> None:
         self._code_dir = code_dir
+        self._seal = seal
         self._entries: dict[FunctionKey, Entry] = {}
+        self._urls: dict[str, FunctionUrl] = {}
 
     def get(self, key: FunctionKey) -> Entry:
         """The function, or ResourceNotFoundException."""
@@ -78,6 +84,10 @@ class Catalogue:
     def find(self, key: FunctionKey) -> Entry | None:
         """The function, if it exists."""
         return self._entries.get(key)
+
+    def url(self, url_id: str) -> FunctionUrl | None:
+        """The function URL with this id, if it exists."""
+        return self._urls.get(url_id)
 
     def of(self, scope: Scope) -> list[Entry]:
         """The functions of an account in a region, by name."""
@@ -103,14 +113,18 @@ class Catalogue:
                 self._entries[thing.key].aliases[thing.name] = thing
             elif isinstance(thing, Attached):
                 self._entries[thing.key].attached[type(thing), thing.qualifier] = thing
+                if isinstance(thing, FunctionUrl):
+                    self._urls[thing.url_id] = thing
             else:
                 entry = self._entries[thing.key]
                 entry.versions[thing.version] = thing
-                entry.specs[thing.version] = spec(thing, self._code_dir)
+                entry.specs[thing.version] = spec(thing, self._code_dir, self._seal)
 
     def remove(self, key: FunctionKey) -> None:
         """Forgets a function, its versions and its aliases."""
-        self._entries.pop(key, None)
+        entry = self._entries.pop(key, None)
+        for url in entry.all_its(FunctionUrl) if entry else ():
+            self._urls.pop(url.url_id, None)
 
     def remove_version(self, key: FunctionKey, version: str) -> None:
         entry = self._entries[key]
@@ -124,18 +138,20 @@ class Catalogue:
         self._detach(entry, name)
 
     def remove_attached(self, key: FunctionKey, kind: type[Attached], qualifier: str = "") -> None:
-        self._entries[key].attached.pop((kind, qualifier), None)
+        gone = self._entries[key].attached.pop((kind, qualifier), None)
+        if isinstance(gone, FunctionUrl):
+            self._urls.pop(gone.url_id, None)
 
     def _detach(self, entry: Entry, qualifier: str) -> None:
         for kind, its_qualifier in list(entry.attached):
             if its_qualifier == qualifier:
-                del entry.attached[kind, its_qualifier]
+                self.remove_attached(entry.function.key, kind, qualifier)
 
 
-def spec(version: FunctionVersion, code_dir: Callable[[str], Path]) -> FunctionSpec:
+def spec(version: FunctionVersion, code_dir: Callable[[str], Path], seal: Seal) -> FunctionSpec:
     """What the engine runs for a version now. Computed once for each change, never for an invocation."""
     configuration, code = version.running.configuration, version.running.code
-    key = version.key
+    key, variables = version.key, configuration.environment
     return FunctionSpec(
         arn=key.arn(),
         name=key.name,
@@ -145,10 +161,11 @@ def spec(version: FunctionVersion, code_dir: Callable[[str], Path]) -> FunctionS
         runtime=configuration.runtime,
         handler=configuration.handler,
         code_dir=code_dir(code.digest),
+        layer_dirs=tuple(code_dir(layer.code.digest) for layer in configuration.layers),
         memory_mb=configuration.memory_mb,
         timeout_s=configuration.timeout_s,
         ephemeral_mb=configuration.ephemeral_mb,
-        environment=dict(configuration.environment or {}),
+        environment=OpenedWhenRead(seal, variables, key.arn()) if variables else {},
         role=configuration.role,
         log_group=configuration.logging.log_group,
         log_format=configuration.logging.log_format,

@@ -15,6 +15,7 @@ import msgspec
 from lambent.aws.arn import function_arn
 from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
+from lambent.services.lambda_.sealed import SealedVariables
 
 LATEST: Final = "$LATEST"
 
@@ -37,16 +38,30 @@ class FunctionKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """A package: its SHA-256 in hexadecimal names the blob and the unpacked folder."""
+    """A package: its SHA-256 in hexadecimal names the blob and the unpacked folder.
+
+    Or a container image: `image_uri` names it, and there is no package (`digest` is empty).
+    """
 
     digest: str
     zipped_bytes: int
     unzipped_bytes: int = 0
+    image_uri: str = ""
 
     @property
     def sha256(self) -> str:
-        """CodeSha256: the same hash in base64."""
+        """CodeSha256: the same hash in base64; of an image the digest, where its address says it, else nothing."""
+        if self.image_uri:
+            return self.image_uri.partition("@sha256:")[2]
         return base64.b64encode(bytes.fromhex(self.digest)).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerUse:
+    """A layer version as a function keeps it: it is there even when the layer version has been deleted since."""
+
+    arn: str
+    code: Code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +98,20 @@ class Configuration:
     architecture: str = "x86_64"
     tracing_mode: str = "PassThrough"
     snap_start: str = "None"  # SnapStart.ApplyOn
-    environment: Mapping[str, str] | None = None
+    environment: SealedVariables | None = None
     kms_key_arn: str = ""
     dead_letter_arn: str = ""
     vpc: Vpc | None = None
     file_systems: tuple[Mapping[str, Any], ...] = ()  # FileSystemConfigs as they came
+    layers: tuple[LayerUse, ...] = ()
+    package_type: str = "Zip"
+    image_config: Mapping[str, Any] | None = None  # ImageConfig as it came
+
+    def comparable(self) -> "Configuration":
+        """Equal for equal configurations: the same variables are sealed differently each time."""
+        if self.environment is None:
+            return self
+        return replace(self, environment=replace(self.environment, text=""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +136,11 @@ class Running:
 
     configuration: Configuration
     code: Code
+
+    @property
+    def packages(self) -> list[Code]:
+        """What has to be unpacked for it."""
+        return [code for code in (self.code, *(layer.code for layer in self.configuration.layers)) if code.digest]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,18 +178,20 @@ class FunctionVersion:
 
     @property
     def digests(self) -> set[str]:
-        """The packages that this version needs."""
-        return {self.code.digest, self.running.code.digest}
+        """The packages that this version needs, those of its layers too."""
+        both = (Running(configuration=self.configuration, code=self.code), self.running)
+        return {code.digest for each in both for code in each.packages}
 
     def fingerprint(self) -> str:
         """Differs when code or configuration do: publishing the same twice gives one version."""
-        document = msgspec.json.encode((self.function_id, self.code.digest, self.configuration), order="sorted")
+        code = self.code.digest or self.code.image_uri
+        document = msgspec.json.encode((self.function_id, code, self.configuration.comparable()), order="sorted")
         return hashlib.sha256(document).hexdigest()
 
     def environment_digest(self) -> str:
         """The key of execution environments: whatever a change must not reuse is in it."""
         running = self.running
-        configuration = replace(running.configuration, description="")
+        configuration = replace(running.configuration.comparable(), description="")
         document = msgspec.json.encode(
             (self.function_id, self.version, running.code.digest, configuration), order="sorted"
         )

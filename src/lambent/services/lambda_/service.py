@@ -1,5 +1,6 @@
 """The service `lambda`: what it needs, and its operations."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -23,16 +24,22 @@ from lambent.services.lambda_.api import (
     code_location,
     functions,
     invoke,
+    layer_policies,
+    layers,
     recursion,
+    runtime_management,
     settings,
     tags,
     updates,
     versions,
 )
 from lambent.services.lambda_.catalogue import Catalogue
+from lambent.services.lambda_.layers import rows as layer_rows
+from lambent.services.lambda_.layers.catalogue import LayerCatalogue
 from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run
 from lambent.services.lambda_.packages import Packages
 from lambent.services.lambda_.run import choose
+from lambent.services.lambda_.sealed import CANNOT_DECRYPT, CannotOpenError, OpenedWhenRead, Seal
 from lambent.services.lambda_.worker import Worker
 from lambent.store.blobs import DamagedBlobError
 from lambent.store.database import Database
@@ -43,6 +50,9 @@ class Engine(Protocol):
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> InvocationResult:
         """Runs a function once."""
+
+    def start(self, spec: FunctionSpec, invocation: Invocation) -> "asyncio.Future[InvocationResult]":
+        """The same without waiting."""
 
     async def retire(self, arn: str, *, keep_digests: frozenset[str] = frozenset()) -> None:
         """Lets go of a function's other environments."""
@@ -80,16 +90,21 @@ class Lambda:
     sample: Callable[[], float] = random.random
 
     packages: Packages = field(init=False)
+    seal: Seal = field(init=False)
     catalogue: Catalogue = field(init=False)
+    layers: LayerCatalogue = field(init=False)
     worker: Worker = field(init=False)
 
     def __post_init__(self) -> None:
         self.packages = Packages(self.folder, self.clock)
-        self.catalogue = Catalogue(self.packages.folder)
+        self.seal = Seal(self.secret)
+        self.catalogue = Catalogue(self.packages.folder, self.seal)
+        self.layers = LayerCatalogue()
         self.worker = Worker(
             database=self.database,
             packages=self.packages,
             catalogue=self.catalogue,
+            layers=self.layers,
             retire=self.engine.retire,
             find_interpreter=self.find_interpreter,
             pending_s=self.config.pending_s,
@@ -98,8 +113,9 @@ class Lambda:
         )
 
     async def load(self) -> None:
-        """Reads all functions from the store."""
+        """Reads all functions and layers from the store."""
         self.catalogue.put(*await self.database.read(rows.everything))
+        self.layers.put(*await self.database.read(layer_rows.everything))
 
     async def run(self) -> None:
         """Background work, until cancelled."""
@@ -125,31 +141,49 @@ class Lambda:
         return await self.ready_spec(choose(self, key, qualifier))
 
     async def ready_spec(self, version: FunctionVersion) -> FunctionSpec:
-        """What the engine needs to run a version, with its code unpacked. Touches no disk when that is done.
+        """What the engine needs to run a version, with its code and layers unpacked and its variables opened.
+
+        Touches no disk when that is done.
 
         Raises:
             ApiError: ResourceConflictException, when the version cannot run; ServiceException, when its code cannot
                 be unpacked: the disk is full, or the package was lost. Who can wait tries again.
+                KMSAccessDeniedException, when its variables were sealed by another installation.
         """
         check_may_run(version)
         spec = self.catalogue.get(version.key).specs[version.version]
-        digest = spec.code_dir.name
-        if not self.packages.is_ready(digest):
-            try:
-                await self.packages.ensure(digest)
-            except (OSError, DamagedBlobError) as error:
-                self.log.error("lambda.package_unavailable", function=version.key.arn(version.version))
-                raise ApiError("ServiceException", f"The function's code could not be unpacked: {error}") from error
+        for folder in (spec.code_dir, *spec.layer_dirs):
+            if not self.packages.is_ready(folder.name):
+                await self._unpack(version, folder.name)
+        variables = spec.environment
+        if isinstance(variables, OpenedWhenRead) and not variables.is_open:
+            await self._open(variables)
         return spec
+
+    async def _unpack(self, version: FunctionVersion, digest: str) -> None:
+        try:
+            await self.packages.ensure(digest)
+        except (OSError, DamagedBlobError) as error:
+            self.log.error("lambda.package_unavailable", function=version.key.arn(version.version))
+            raise ApiError("ServiceException", f"The function's code could not be unpacked: {error}") from error
+
+    async def _open(self, variables: OpenedWhenRead) -> None:
+        """In a thread, for the first one of a node loads the library."""
+        try:
+            await asyncio.to_thread(variables.open)
+        except CannotOpenError as error:
+            raise ApiError("KMSAccessDeniedException", f"{CANNOT_DECRYPT} {error}") from error
 
 
 Operation = Callable[[Lambda, Caller, Shape], Awaitable[Shape]]
 
 _OPERATIONS: Final[dict[str, Operation]] = {
+    "AddLayerVersionPermission": layer_policies.add_layer_version_permission,
     "CreateAlias": aliases.create_alias,
     "CreateFunction": functions.create_function,
     "DeleteAlias": aliases.delete_alias,
     "DeleteFunction": functions.delete_function,
+    "DeleteLayerVersion": layers.delete_layer_version,
     "GetAccountSettings": settings.get_account_settings,
     "GetAlias": aliases.get_alias,
     "GetFunction": functions.get_function,
@@ -157,15 +191,25 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "GetFunctionConcurrency": settings.get_function_concurrency,
     "GetFunctionConfiguration": functions.get_function_configuration,
     "GetFunctionRecursionConfig": recursion.get_function_recursion_config,
+    "GetLayerVersion": layers.get_layer_version,
+    "GetLayerVersionByArn": layers.get_layer_version_by_arn,
+    "GetLayerVersionPolicy": layer_policies.get_layer_version_policy,
     "GetPolicy": settings.get_policy,
-    "GetRuntimeManagementConfig": settings.get_runtime_management_config,
+    "GetRuntimeManagementConfig": runtime_management.get_runtime_management_config,
     "Invoke": invoke.invoke,
+    "InvokeAsync": invoke.invoke_async,
+    "InvokeWithResponseStream": invoke.invoke_with_response_stream,
     "ListAliases": aliases.list_aliases,
     "ListFunctions": functions.list_functions,
+    "ListLayerVersions": layers.list_layer_versions,
+    "ListLayers": layers.list_layers,
     "ListTags": tags.list_tags,
     "ListVersionsByFunction": versions.list_versions_by_function,
+    "PublishLayerVersion": layers.publish_layer_version,
     "PublishVersion": versions.publish_version,
     "PutFunctionRecursionConfig": recursion.put_function_recursion_config,
+    "PutRuntimeManagementConfig": runtime_management.put_runtime_management_config,
+    "RemoveLayerVersionPermission": layer_policies.remove_layer_version_permission,
     "TagResource": tags.tag_resource,
     "UntagResource": tags.untag_resource,
     "UpdateAlias": aliases.update_alias,

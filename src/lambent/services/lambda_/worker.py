@@ -14,13 +14,18 @@ from lambent.engine.interpreters import Choice, NoInterpreterError
 from lambent.observe.log import Log
 from lambent.services.lambda_ import rows
 from lambent.services.lambda_.catalogue import Catalogue
-from lambent.services.lambda_.model import FunctionKey, FunctionVersion, Status, settled
+from lambent.services.lambda_.layers.catalogue import LayerCatalogue
+from lambent.services.lambda_.model import FunctionKey, FunctionVersion, Running, Status, settled
 from lambent.services.lambda_.packages import Packages
 from lambent.store.blobs import DamagedBlobError
 from lambent.store.database import Database
 
 _COLLECT_S: Final = 60.0
 _PYTHON: Final = "python"
+_NO_IMAGES: Final = (
+    "Lambent does not run container images yet: the function was checked and is kept, and cannot be invoked. "
+    "Deploy the code as a .zip file archive."
+)
 
 
 class Retire(Protocol):
@@ -40,6 +45,7 @@ class Worker:
     database: Database
     packages: Packages
     catalogue: Catalogue
+    layers: LayerCatalogue
     retire: Retire
     find_interpreter: Callable[[str], Awaitable[Choice]]
     pending_s: float
@@ -98,12 +104,15 @@ class Worker:
 
     async def _failure(self, version: FunctionVersion) -> Status | None:
         """Why the version cannot run, or None. Its code is unpacked then."""
+        if version.code.image_uri:
+            return _failed("InvalidImage", _NO_IMAGES)
         runtime = version.configuration.runtime
         if not runtime.startswith(_PYTHON):
             return _failed("InvalidRuntime", f"Lambent does not run {runtime} yet. It runs python3.10 to python3.15.")
         try:
             await self.find_interpreter(runtime)
-            await self.packages.ensure(version.code.digest)
+            for package in Running(configuration=version.configuration, code=version.code).packages:
+                await self.packages.ensure(package.digest)
         except NoInterpreterError as error:
             return _failed("InvalidRuntime", str(error))
         except (OSError, DamagedBlobError, ApiError) as error:  # a full disk, say: the function fails, not the worker
@@ -118,10 +127,14 @@ class Worker:
 
     async def _collect(self) -> None:
         """At start what a crash left, then each minute what functions stopped using."""
-        await self.packages.collect(self.catalogue.digests, at_start=True)
+        await self.packages.collect(self._in_use, at_start=True)
         while True:
             await self.clock.sleep(_COLLECT_S, tidying=True)
-            await self.packages.collect(self.catalogue.digests)
+            await self.packages.collect(self._in_use)
+
+    def _in_use(self) -> set[str]:
+        """The packages of all functions, also those of layer versions deleted since, and of all layer versions."""
+        return self.catalogue.digests() | self.layers.digests()
 
 
 def _failed(code: str, reason: str) -> Status:

@@ -180,8 +180,8 @@ def test_a_runtime_that_cannot_run_here_fails_with_what_is_missing(tmp_path, run
         ),
         ({"Tags": {f"{n}": "" for n in range(51)}}, "Number of tags exceeds resource tag limit."),
         (
-            {"Layers": ["arn:aws:lambda:eu-west-1:1:layer:l:1"]},
-            "Layer version arn:aws:lambda:eu-west-1:1:layer:l:1 does",
+            {"Layers": [f"arn:aws:lambda:eu-west-1:{ACCOUNT}:layer:l:1"]},
+            f"Layer version arn:aws:lambda:eu-west-1:{ACCOUNT}:layer:l:1 does not exist.",
         ),
         ({"Layers": ["arn:aws:lambda:us-east-1:1:layer:l:1"]}, "Layers are expected to be in region eu-west-1."),
         ({"Layers": [f"arn:aws:lambda:eu-west-1:1:layer:l{n}:1" for n in range(6)]}, "Cannot reference more than 5"),
@@ -202,7 +202,15 @@ def test_what_aws_refuses_is_refused_in_its_words(tmp_path, params, message):
 
 
 @pytest.mark.parametrize(
-    "params", [{"Code": {"S3Bucket": "bucket", "S3Key": "k"}}, {"Code": {"ImageUri": "i"}}, {"DurableConfig": {"X": 1}}]
+    "params",
+    [
+        {"Code": {"S3Bucket": "bucket", "S3Key": "key"}},
+        {"DurableConfig": {"ExecutionTimeout": 60}},
+        {"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}},
+        {"RuntimeConfig": {"RuntimeArn": "a", "RuntimeAlias": "b"}},
+        {"CapacityProviderConfig": {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": "a"}}},
+        {"AcceleratorConfig": {"AcceleratorMemorySize": 16}},
+    ],
 )
 def test_what_comes_later_says_so(tmp_path, params):
     async def scenario(lambda_):

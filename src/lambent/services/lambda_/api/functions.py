@@ -1,7 +1,7 @@
 """CreateFunction, GetFunction, GetFunctionConfiguration, ListFunctions, DeleteFunction."""
 
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Connection
 
@@ -10,38 +10,39 @@ from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
 from lambent.services.lambda_ import model, rows
 from lambent.services.lambda_.api import code_location
+from lambent.services.lambda_.api.code_source import read_package
 from lambent.services.lambda_.api.names import find, locate, locate_function
+from lambent.services.lambda_.api.settings import check_code_storage
 from lambent.services.lambda_.api.shapes import (
     arn_of,
     check_supported,
     is_version,
     page,
     read_configuration,
+    read_environment,
     write_version,
 )
 from lambent.services.lambda_.api.tags import check_tags
-from lambent.services.lambda_.checks import check_configuration, check_layers
+from lambent.services.lambda_.checks import check_configuration
+from lambent.services.lambda_.execution_role import check_role
+from lambent.services.lambda_.images import check_package_type, read_image, resolved_uri
+from lambent.services.lambda_.layers.model import check_size, resolve
 from lambent.services.lambda_.model import LATEST, Code, Configuration, Function, FunctionKey, FunctionVersion, Logging
 
 if TYPE_CHECKING:
     from lambent.services.lambda_.service import Lambda
-
-_CODE_LATER: Final = "Lambent does not support %s yet: send the package as ZipFile."
 
 
 async def create_function(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """CreateFunction. Source: AWS Lambda API Reference."""
     key = locate_function(caller, params["FunctionName"])
     check_supported(params)
-    data = read_zip(params["Code"])
-    blank = Configuration(role="", handler="", runtime="", logging=Logging(log_group=f"/aws/lambda/{key.name}"))
-    configuration = read_configuration(params, blank)
-    check_configuration(configuration, accept_retired=service.config.runtimes_retired)
-    check_layers(params.get("Layers", []), key.region)
-    check_tags(params.get("Tags", {}))
+    configuration = _configuration(service, caller, key, params)
     if service.catalogue.find(key):
         raise _exists(key)
-    code = await service.packages.add(data)
+    await check_role(service, caller, configuration.role)
+    code = await _code(service, caller, params, key.region)
+    check_size(code, configuration.layers)
     function, *versions = _new(key, configuration, code, params, now_ms=service.clock.now_ms())
 
     def change(tx: Connection) -> None:
@@ -56,8 +57,38 @@ async def create_function(service: "Lambda", caller: Caller, params: Shape) -> S
         for version in versions:
             service.worker.settle_soon(version)
 
+    check_code_storage(service, key.scope, code.zipped_bytes * len(versions))
     await service.database.write(change, committed=committed)
-    return write_version(versions[-1], arn=key.arn())  # of a published version too: without its number
+    # The ARN of a published version too is shown without its number.
+    return write_version(versions[-1], service.seal, arn=key.arn())
+
+
+def _configuration(service: "Lambda", caller: Caller, key: FunctionKey, params: Shape) -> Configuration:
+    """What the function is to be configured as, checked."""
+    check_package_type(params, params.get("PackageType", "Zip"))
+    blank = Configuration(role="", handler="", runtime="", logging=Logging(log_group=f"/aws/lambda/{key.name}"))
+    configuration = read_configuration(
+        params,
+        blank,
+        environment=read_environment(params, service.seal, key.arn()),
+        layers=resolve(params.get("Layers", ()), key.region, caller, service.layers.find),
+    )
+    check_configuration(configuration, accept_retired=service.config.runtimes_retired)
+    check_tags(params.get("Tags", {}))
+    return configuration
+
+
+async def _code(service: "Lambda", caller: Caller, params: Shape, region: str) -> Code:
+    """The package, unpacked and kept, or the image."""
+    shape = params["Code"]
+    if params.get("PackageType") == "Image":
+        if not shape.get("ImageUri"):
+            raise ApiError(
+                "InvalidParameterValueException",
+                "Please provide ImageUri when creating a function with packageType Image.",
+            )
+        return read_image(shape["ImageUri"], region)
+    return await service.packages.add(await read_package(service, caller, shape))
 
 
 def _new(
@@ -80,45 +111,30 @@ def _new(
     return function, latest, version
 
 
-def read_zip(shape: Shape) -> bytes:
-    """The package in a request.
-
-    Raises:
-        ApiError: there is none; it is elsewhere, which is not supported yet.
-    """
-    if shape.get("ImageUri"):
-        raise ApiError("NotImplemented", _CODE_LATER % "container images (ImageUri)")
-    data: bytes | None = shape.get("ZipFile")
-    if shape.get("S3Bucket") or shape.get("S3Key"):
-        if data is not None:
-            raise ApiError(
-                "InvalidParameterValueException",
-                "Please do not provide other FunctionCode parameters when providing a ZipFile.",
-            )
-        raise ApiError("NotImplemented", _CODE_LATER % "code from S3 (S3Bucket, S3Key)")
-    if data is None:
-        raise ApiError("InvalidParameterValueException", "Please provide a source for function code.")
-    if not data:
-        raise ApiError("InvalidParameterValueException", "Uploaded file must be a non-empty zip")
-    return data
-
-
 async def get_function(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """GetFunction. Source: AWS Lambda API Reference."""
     entry, version, qualifier = find(service, caller, params)
     answer: Shape = {
-        "Configuration": write_version(version, arn=version.key.arn(qualifier)),
-        "Code": {"RepositoryType": "S3", "Location": code_location.location(service, caller, version.code.digest)},
+        "Configuration": write_version(version, service.seal, arn=version.key.arn(qualifier)),
+        "Code": _write_code(service, caller, version.code),
     }
     if entry.function.tags:
         answer["Tags"] = dict(entry.function.tags)
     return answer
 
 
+def _write_code(service: "Lambda", caller: Caller, code: Code) -> Shape:
+    if not code.image_uri:
+        return {"RepositoryType": "S3", "Location": code_location.location(service, caller, code.digest)}
+    resolved = resolved_uri(code.image_uri)
+    shape = {"RepositoryType": "ECR", "ImageUri": code.image_uri}
+    return shape | {"ResolvedImageUri": resolved} if resolved else shape
+
+
 async def get_function_configuration(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """GetFunctionConfiguration. Source: AWS Lambda API Reference."""
     _, version, qualifier = find(service, caller, params)
-    return write_version(version, arn=version.key.arn(qualifier))
+    return write_version(version, service.seal, arn=version.key.arn(qualifier))
 
 
 async def list_functions(service: "Lambda", caller: Caller, params: Shape) -> Shape:
@@ -136,7 +152,8 @@ async def list_functions(service: "Lambda", caller: Caller, params: Shape) -> Sh
     shown, more = page(found, params, key=lambda version: (version.key.name, version.number))
     return {
         "Functions": [
-            write_version(version, arn=arn_of(version, qualified=with_versions), with_state=False) for version in shown
+            write_version(version, service.seal, arn=arn_of(version, qualified=with_versions), with_state=False)
+            for version in shown
         ],
         **more,
     }

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lambent.aws import quotas
-from lambent.aws.caller import Caller
+from lambent.aws.caller import Caller, Scope
 from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
 from lambent.services.lambda_.api.names import find, locate_function
@@ -17,17 +17,32 @@ async def get_account_settings(service: "Lambda", caller: Caller, params: Shape)
     entries = service.catalogue.of(caller.scope)
     return {
         "AccountLimit": {
-            "TotalCodeSize": quotas.TOTAL_CODE_BYTES,
+            "TotalCodeSize": service.config.code_storage_bytes,
             "CodeSizeUnzipped": quotas.UNZIPPED_BYTES,
             "CodeSizeZipped": quotas.ZIPPED_BYTES,
             "ConcurrentExecutions": service.config.concurrent_executions,
             "UnreservedConcurrentExecutions": service.config.concurrent_executions,  # nothing can be reserved yet
         },
         "AccountUsage": {
-            "TotalCodeSize": sum(each.code.zipped_bytes for entry in entries for each in entry.versions.values()),
+            "TotalCodeSize": used_code_bytes(service, caller.scope),
             "FunctionCount": len(entries),
         },
     }
+
+
+def used_code_bytes(service: "Lambda", scope: Scope) -> int:
+    """What an account's packages take: of each function version, and of each layer version."""
+    versions = (version for entry in service.catalogue.of(scope) for version in entry.versions.values())
+    return sum(version.code.zipped_bytes for version in versions) + service.layers.zipped_bytes(scope)
+
+
+def check_code_storage(service: "Lambda", scope: Scope, more_bytes: int) -> None:
+    """Raises ApiError CodeStorageExceededException when so much more does not fit into the account's code storage.
+
+    Source: AWS Lambda Developer Guide, "Lambda quotas"; message as users of AWS report it.
+    """
+    if more_bytes and used_code_bytes(service, scope) + more_bytes > service.config.code_storage_bytes:
+        raise ApiError("CodeStorageExceededException", "Code storage limit exceeded.")
 
 
 async def get_policy(service: "Lambda", caller: Caller, params: Shape) -> Shape:
@@ -47,9 +62,3 @@ async def get_function_concurrency(service: "Lambda", caller: Caller, params: Sh
     """GetFunctionConcurrency: empty, as nothing is reserved. Source: AWS Lambda API Reference."""
     service.catalogue.get(locate_function(caller, params["FunctionName"]))
     return {}
-
-
-async def get_runtime_management_config(service: "Lambda", caller: Caller, params: Shape) -> Shape:
-    """GetRuntimeManagementConfig: the default, Auto. Source: AWS Lambda API Reference."""
-    _, version, qualifier = find(service, caller, params)
-    return {"UpdateRuntimeOn": "Auto", "FunctionArn": version.key.arn(qualifier)}

@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 from lambent.aws import quotas
 from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
-from lambent.services.lambda_.model import LATEST, Alias, Configuration, FunctionVersion, Logging, Vpc
+from lambent.services.lambda_.model import LATEST, Alias, Configuration, FunctionVersion, LayerUse, Logging, Vpc
+from lambent.services.lambda_.sealed import CANNOT_DECRYPT, CannotOpenError, Seal, SealedVariables
 
 T = TypeVar("T")
 
@@ -21,31 +22,66 @@ _LATER: Final = {
     "AcceleratorConfig": "accelerators",
     "CapacityProviderConfig": "capacity providers",
     "DurableConfig": "durable functions",
-    "ImageConfig": "container images",
-    "PublishTo": "publishing to $LATEST.PUBLISHED",
     "RuntimeConfig": "customer-managed runtimes",
     "TenancyConfig": "tenant isolation",
 }
 
 
 def check_supported(params: Shape) -> None:
-    """Raises ApiError for members whose meaning Lambent does not have yet."""
+    """Raises ApiError for members whose meaning Lambent does not have yet, and for PublishTo.
+
+    AWS allows PublishTo for functions on managed instances only, and there are none here.
+    """
     for member, feature in _LATER.items():
         if params.get(member):
             raise ApiError("NotImplemented", f"{member}: Lambent does not support {feature} yet.")
+    if params.get("PublishTo"):
+        raise ApiError(
+            "InvalidParameterValueException",
+            f"PublishTo {params['PublishTo']} is supported only for functions with a capacity provider.",
+        )
     if params.get("CodeSigningConfigArn"):
         raise ApiError(
             "CodeSigningConfigNotFoundException", "The Lambda code signing configuration ARN can not be found."
         )
 
 
-def read_configuration(params: Shape, base: Configuration) -> Configuration:
-    """The configuration that results when what a request names replaces what was. Maps are replaced whole."""
+def read_environment(params: Shape, seal: Seal, arn: str) -> SealedVariables | None:
+    """The environment variables of a request, sealed for the function with this ARN; None where none are named.
+
+    Raises:
+        ApiError: InvalidParameterValueException for variables that cannot be.
+    """
+    if "Environment" not in params:
+        return None
+    variables = params["Environment"].get("Variables", {})
+    quotas.check_variables(variables)
+    return seal.close(variables, arn)
+
+
+def read_configuration(
+    params: Shape,
+    base: Configuration,
+    *,
+    environment: SealedVariables | None = None,
+    layers: tuple[LayerUse, ...] | None = None,
+) -> Configuration:
+    """The configuration that results when what a request names replaces what was. Maps are replaced whole.
+
+    `environment` and `layers` are what was read of the members of these names; None is "not named".
+
+    Raises:
+        ApiError: InvalidParameterValueException for log levels that cannot be.
+    """
     changes: dict[str, Any] = {
         field: read(params[member]) for member, (field, read) in _MEMBERS.items() if member in params
     }
     if "LoggingConfig" in params:
         changes["logging"] = _read_logging(params["LoggingConfig"], base.logging)
+    if environment is not None:
+        changes["environment"] = environment
+    if layers is not None:
+        changes["layers"] = layers
     return replace(base, **changes)
 
 
@@ -95,33 +131,36 @@ _MEMBERS: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "TracingConfig": ("tracing_mode", lambda shape: shape.get("Mode", "PassThrough")),
     "SnapStart": ("snap_start", lambda shape: shape.get("ApplyOn", "None")),
     "DeadLetterConfig": ("dead_letter_arn", lambda shape: shape.get("TargetArn", "")),
-    "Environment": ("environment", lambda shape: dict(shape.get("Variables", {}))),
+    "PackageType": ("package_type", str),
+    "ImageConfig": ("image_config", dict),
 }
 
 
-def write_version(version: FunctionVersion, *, arn: str, with_state: bool = True) -> Shape:
+def write_version(version: FunctionVersion, seal: Seal, *, arn: str, with_state: bool = True) -> Shape:
     """FunctionConfiguration: what was not set is left out. Lists leave out the states and the runtime version too.
 
     Source: AWS Lambda API Reference, FunctionConfiguration; ListFunctions.
     """
     configuration = version.configuration
+    is_image = configuration.package_type == "Image"
     shape: Shape = {
         "FunctionName": version.key.name,
         "FunctionArn": arn,
-        "Runtime": configuration.runtime,
+        **({} if is_image else {"Runtime": configuration.runtime}),
         "Role": configuration.role,
-        "Handler": configuration.handler,
+        **({} if is_image else {"Handler": configuration.handler}),
         "CodeSize": version.code.zipped_bytes,
         "Description": configuration.description,
         "Timeout": configuration.timeout_s,
         "MemorySize": configuration.memory_mb,
-        "LastModified": _moment(version.last_modified_ms),
-        "CodeSha256": version.code.sha256,
+        "LastModified": write_moment(version.last_modified_ms),
+        **({"CodeSha256": version.code.sha256} if version.code.sha256 else {}),
         "Version": version.version,
         **_write_optional(configuration),
+        **_write_environment(version, seal),
         "TracingConfig": {"Mode": configuration.tracing_mode},
         "RevisionId": version.revision_id,
-        "PackageType": "Zip",
+        "PackageType": configuration.package_type,
         "Architectures": [configuration.architecture],
         "EphemeralStorage": {"Size": configuration.ephemeral_mb},
         # Off for versions too, while no snapshot is taken.
@@ -142,13 +181,28 @@ def _write_optional(configuration: Configuration) -> Shape:
         }
     if configuration.dead_letter_arn:
         shape["DeadLetterConfig"] = {"TargetArn": configuration.dead_letter_arn}
-    if configuration.environment is not None:
-        shape["Environment"] = {"Variables": dict(configuration.environment)}
     if configuration.kms_key_arn:
         shape["KMSKeyArn"] = configuration.kms_key_arn
     if configuration.file_systems:
         shape["FileSystemConfigs"] = [dict(each) for each in configuration.file_systems]
+    if configuration.layers:
+        shape["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.code.zipped_bytes} for layer in configuration.layers]
+    if configuration.image_config:
+        shape["ImageConfigResponse"] = {"ImageConfig": dict(configuration.image_config)}
     return shape
+
+
+def _write_environment(version: FunctionVersion, seal: Seal) -> Shape:
+    """The variables, or why they cannot be shown: the data folder has another secret than it had."""
+    sealed = version.configuration.environment
+    if sealed is None:
+        return {}
+    try:
+        return {"Environment": {"Variables": seal.open(sealed, version.key.arn())}}
+    except CannotOpenError as error:
+        return {
+            "Environment": {"Error": {"ErrorCode": "AccessDeniedException", "Message": f"{CANNOT_DECRYPT} {error}"}}
+        }
 
 
 def _write_logging(logging: Logging) -> Shape:
@@ -167,9 +221,9 @@ def _write_state(version: FunctionVersion) -> Shape:
             if status.reason is not None:
                 shape[f"{name}Reason"] = status.reason
                 shape[f"{name}ReasonCode"] = status.code
-    shape["RuntimeVersionConfig"] = {
-        "RuntimeVersionArn": runtime_version_arn(version.key.region, version.configuration.runtime)
-    }
+    if version.configuration.runtime:
+        arn = runtime_version_arn(version.key.region, version.configuration.runtime)
+        shape["RuntimeVersionConfig"] = {"RuntimeVersionArn": arn}
     return shape
 
 
@@ -178,7 +232,8 @@ def runtime_version_arn(region: str, runtime: str) -> str:
     return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
 
 
-def _moment(milliseconds: int) -> str:
+def write_moment(milliseconds: int) -> str:
+    """A moment as Lambda writes it: 2026-01-01T12:00:00.000+0000."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}+0000"
 

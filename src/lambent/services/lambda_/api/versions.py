@@ -49,7 +49,7 @@ async def publish_version(service: "Lambda", caller: Caller, params: Shape) -> S
         return function, version
 
     _, version = await service.database.write(change, committed=lambda made: service.catalogue.put(*made))
-    return write_version(version, arn=key.arn(version.version))
+    return write_version(version, service.seal, arn=key.arn(version.version))
 
 
 def _check_code(expected: str | None, actual: str) -> None:
@@ -68,6 +68,6 @@ async def list_versions_by_function(service: "Lambda", caller: Caller, params: S
     versions = sorted(entry.versions.values(), key=lambda version: version.number)
     shown, more = page(versions, params, key=lambda version: ("", version.number))
     return {
-        "Versions": [write_version(each, arn=key.arn(each.version), with_state=False) for each in shown],
+        "Versions": [write_version(each, service.seal, arn=key.arn(each.version), with_state=False) for each in shown],
         **more,
     }

@@ -22,6 +22,7 @@ from lambent.observe.metrics import record_nothing
 from lambent.observe.supervise import supervise
 from lambent.protocol.validate import validate
 from lambent.services.iam.service import Iam
+from lambent.services.lambda_.identities import Identities
 from lambent.services.lambda_.service import Lambda
 from lambent.services.logs.service import Logs
 from lambent.services.sts.service import Sts
@@ -105,6 +106,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
             config=ground.config,
             secret=folder.secret,
             log=ground.log,
+            identities=Identities(issued=sts.identity, secret_key=sts.secret_key, permissions=iam.permissions),
         )
         await functions.load()
         tables |= {

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from lambent.aws.policy import Permissions, Principal
 from lambent.clock import Clock
 from lambent.dispatch import Handler
+from lambent.services.iam import permissions
 from lambent.services.iam.api import instance_profiles, policies, policy_versions, role_policies, roles
 from lambent.store.database import Database
 
@@ -64,6 +66,10 @@ class Iam:
 
     def operations(self) -> dict[str, Handler]:
         return {name: partial(handler, self) for name, handler in _HANDLERS.items()}
+
+    async def permissions(self, principal: Principal) -> Permissions:
+        """The policies that say what a principal may do."""
+        return await permissions.permissions_of(self, principal)
 
     def now(self) -> int:
         """The time of day as IAM tells it: in whole seconds."""

@@ -26,6 +26,7 @@ from lambent.services.lambda_.api import (
     invoke,
     layer_policies,
     layers,
+    permissions,
     recursion,
     runtime_management,
     settings,
@@ -34,6 +35,7 @@ from lambent.services.lambda_.api import (
     versions,
 )
 from lambent.services.lambda_.catalogue import Catalogue
+from lambent.services.lambda_.identities import Identities
 from lambent.services.lambda_.layers import rows as layer_rows
 from lambent.services.lambda_.layers.catalogue import LayerCatalogue
 from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run
@@ -74,6 +76,7 @@ class Lambda:
     `folder` is the service's own: packages that no function uses are deleted from it. `find_interpreter` is
     `Interpreters.resolve`. `call` is `Dispatch.call`, the way to other services. `secret` is the installation's: what
     it signs and encrypts is this platform's own. `sample` decides between an alias's versions.
+    `identities` knows who signed a request to a function URL.
     """
 
     database: Database
@@ -88,6 +91,7 @@ class Lambda:
     secret: bytes
     log: Log
     sample: Callable[[], float] = random.random
+    identities: Identities = field(default_factory=Identities)
 
     packages: Packages = field(init=False)
     seal: Seal = field(init=False)
@@ -179,11 +183,13 @@ Operation = Callable[[Lambda, Caller, Shape], Awaitable[Shape]]
 
 _OPERATIONS: Final[dict[str, Operation]] = {
     "AddLayerVersionPermission": layer_policies.add_layer_version_permission,
+    "AddPermission": permissions.add_permission,
     "CreateAlias": aliases.create_alias,
     "CreateFunction": functions.create_function,
     "DeleteAlias": aliases.delete_alias,
     "DeleteFunction": functions.delete_function,
     "DeleteLayerVersion": layers.delete_layer_version,
+    "DeleteResourcePolicy": permissions.delete_resource_policy,
     "GetAccountSettings": settings.get_account_settings,
     "GetAlias": aliases.get_alias,
     "GetFunction": functions.get_function,
@@ -194,7 +200,8 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "GetLayerVersion": layers.get_layer_version,
     "GetLayerVersionByArn": layers.get_layer_version_by_arn,
     "GetLayerVersionPolicy": layer_policies.get_layer_version_policy,
-    "GetPolicy": settings.get_policy,
+    "GetPolicy": permissions.get_policy,
+    "GetResourcePolicy": permissions.get_resource_policy,
     "GetRuntimeManagementConfig": runtime_management.get_runtime_management_config,
     "Invoke": invoke.invoke,
     "InvokeAsync": invoke.invoke_async,
@@ -208,8 +215,10 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "PublishLayerVersion": layers.publish_layer_version,
     "PublishVersion": versions.publish_version,
     "PutFunctionRecursionConfig": recursion.put_function_recursion_config,
+    "PutResourcePolicy": permissions.put_resource_policy,
     "PutRuntimeManagementConfig": runtime_management.put_runtime_management_config,
     "RemoveLayerVersionPermission": layer_policies.remove_layer_version_permission,
+    "RemovePermission": permissions.remove_permission,
     "TagResource": tags.tag_resource,
     "UntagResource": tags.untag_resource,
     "UpdateAlias": aliases.update_alias,

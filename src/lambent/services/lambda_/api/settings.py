@@ -6,7 +6,7 @@ from lambent.aws import quotas
 from lambent.aws.caller import Caller, Scope
 from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
-from lambent.services.lambda_.api.names import find, locate_function
+from lambent.services.lambda_.api.names import locate_function
 
 if TYPE_CHECKING:
     from lambent.services.lambda_.service import Lambda
@@ -43,12 +43,6 @@ def check_code_storage(service: "Lambda", scope: Scope, more_bytes: int) -> None
     """
     if more_bytes and used_code_bytes(service, scope) + more_bytes > service.config.code_storage_bytes:
         raise ApiError("CodeStorageExceededException", "Code storage limit exceeded.")
-
-
-async def get_policy(service: "Lambda", caller: Caller, params: Shape) -> Shape:
-    """GetPolicy: as on AWS for a function without one. Source: AWS Lambda API Reference."""
-    find(service, caller, params)
-    raise ApiError("ResourceNotFoundException", "The resource you requested does not exist.")
 
 
 async def get_function_code_signing_config(service: "Lambda", caller: Caller, params: Shape) -> Shape:

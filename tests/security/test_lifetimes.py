@@ -152,8 +152,9 @@ def test_layers_lie_at_opt_with_the_later_on_top(house: House, fresh: Callable[.
 
     layers = []
     for number, files in enumerate(({"a": "1", "b": "1"}, {"b": "2", "c": "2"}, {"c": "3"})):
-        layers.append(house.folder / f"layer-{mode}-{number}")
-        layers[-1].mkdir()
+        # As long as the folders of real layers: a data folder, the boot's id, the package's digest.
+        layers.append(house.folder / f"layers-{mode}" / ("b" * 100) / f"{number:064}")
+        layers[-1].mkdir(parents=True)
         for name, text in files.items():
             (layers[-1] / name).write_text(text)
     assert fresh(layer_dirs=(layers[0],)).run(read_layers) == {"a": "1", "b": "1"}

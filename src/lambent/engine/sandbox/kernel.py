@@ -154,15 +154,21 @@ def open_tree(path: str) -> int:
 
 
 def overlay(lower: list[str]) -> int:
-    """A detached read-only union of folders, the first on top, as a descriptor."""
+    """A detached read-only union of folders, the first on top, as a descriptor.
+
+    The folders are named through descriptors: the kernel takes an option of at most 256 bytes.
+    """
+    fds: list[int] = []
     context = _call("fsopen overlay", _FSOPEN, b"overlay", 1)
     try:
-        folders = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in lower)
+        fds += [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in lower]
+        folders = ":".join(f"/proc/self/fd/{fd}" for fd in fds)
         _call("overlay lowerdir", _FSCONFIG, context, _FSCONFIG_SET_STRING, b"lowerdir", folders.encode(), 0)
         _call("overlay create", _FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
         return _call("fsmount", _FSMOUNT, context, 1, 0)
     finally:
-        os.close(context)
+        for fd in (*fds, context):
+            os.close(fd)
 
 
 def set_mount_attributes(fd: int, path: str, attributes: int, *, recursive: bool = True) -> None:

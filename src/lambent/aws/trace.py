@@ -27,3 +27,8 @@ def with_part(header: str, name: str, value: str) -> str:
     """The header with `name=value` at its end, in the place of what it said before."""
     kept = [field for field in header.split(";") if field and field.partition("=")[0].strip() != name]
     return ";".join([*kept, f"{name}={value}"])
+
+
+def shown(header: str) -> str:
+    """What a response says of the trace: its root, and whether it is sampled."""
+    return f"Root={part(header, 'Root') or ''};Sampled={part(header, 'Sampled') or '0'}"

@@ -2,7 +2,10 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+UNMODELLED_HEADERS: Final = ":headers"
+"""In an operation's answer: headers that AWS sends and does not model, as a list of names and values."""
 
 
 @dataclass(frozen=True, slots=True)

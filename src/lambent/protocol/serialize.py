@@ -4,17 +4,17 @@ What an operation needs is compiled on its first response and kept. A result has
 members that are None, and names that the model does not know, are left out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from lambent.aws.errors import ApiError
 from lambent.protocol import eventstream, models
-from lambent.protocol.http import HttpResponse
+from lambent.protocol.http import UNMODELLED_HEADERS, HttpResponse
 from lambent.protocol.models import CBOR, JSON, QUERY, REST_JSON, ServiceModel, Shape
 from lambent.protocol.route import Route, Unroutable
 from lambent.protocol.serialize_errors import error_response
 from lambent.protocol.sqs_query import with_query_names
-from lambent.protocol.write_rest import Headers, header_writer
+from lambent.protocol.write_rest import Headers, header_text, header_writer
 from lambent.protocol.write_values import ValueWriters, encode_cbor, encode_json
 from lambent.protocol.write_xml import DECLARATION, Out, XmlWriters, escaped, namespace_attribute
 
@@ -136,18 +136,35 @@ def _rest(model: ServiceModel, operation: str, protocol: str) -> Serialize:
     status_member = next((name for name, member in members.items() if member.location == "statusCode"), "")
     content_type, write_body = _rest_body(model, operation, shape, protocol)
     is_raw = shape.payload is not None and members[shape.payload].type == "blob"
+    payload = members[shape.payload] if shape.payload else None
+    encode = eventstream.event_encoder(model, payload, protocol) if payload and payload.eventstream else None
     has_type_member = any((member.wire_name or "").lower() == "content-type" for member in members.values())
 
     def serialize_rest(result: Mapping[str, Any], request_id: str) -> HttpResponse:
         headers: Headers = [(id_header, request_id)]
         write_headers(result, headers)
+        if more := result.get(UNMODELLED_HEADERS):
+            headers += [(name, header_text(value)) for name, value in more]
         code = result.get(status_member) or status
+        if encode is not None and isinstance(events := result.get(shape.payload or ""), AsyncIterator):
+            headers.append(("Content-Type", content_type))
+            return HttpResponse(code, headers, b"", _encoded(encode, events))
         body = write_body(result) if code not in _NO_BODY else b""
         if body and not (has_type_member and _has_type(headers, is_raw=is_raw)):
             headers.append(("Content-Type", content_type))
         return HttpResponse(code, headers, body)
 
     return serialize_rest
+
+
+async def _encoded(encode: eventstream.EncodeEvent, events: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
+    """The messages of events that come one by one. Closing it closes where they come from."""
+    try:
+        async for event in events:
+            yield encode(event)
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
 
 
 def _has_type(headers: Headers, *, is_raw: bool) -> bool:

@@ -5,7 +5,6 @@ checked, and a throttle is counted. The caller has checked what it alone knows: 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +12,7 @@ from lambent.aws.errors import ApiError
 from lambent.aws.trace import new_trace
 from lambent.engine.metrics import Resource
 from lambent.engine.spec import Invocation, InvocationResult
+from lambent.engine.stream import ResponseStream
 from lambent.services.lambda_ import recursion
 from lambent.services.lambda_.attached import Recursion
 from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run, not_found
@@ -20,7 +20,7 @@ from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_m
 if TYPE_CHECKING:
     from lambent.services.lambda_.service import Lambda
 
-_JSON: Final = "application/json"
+_BYTES: Final = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,23 +38,26 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the function answered, and which version of it."""
+    """What the function answered, and which version of it. `trace_header` is what the function was given."""
 
     result: InvocationResult
     version: FunctionVersion
+    trace_header: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streamed:
     """An answer that comes while the function writes it.
 
-    `result` is done after the last chunk; its payload is empty, or the error document. An error before any byte:
-    no chunks, and `result` has it.
+    `result` is done by the time of the last chunk; its payload is empty, or the error document, and its function_error
+    the error's type, or "Unhandled" where it came before any byte. Who stops reading calls `chunks.aclose()`: the
+    function runs on to its end, and what it writes is thrown away.
     """
 
     version: FunctionVersion
+    trace_header: str
     content_type: str
-    chunks: AsyncIterator[bytes]
+    chunks: ResponseStream
     result: "asyncio.Future[InvocationResult]"
 
 
@@ -83,28 +86,50 @@ async def run(service: "Lambda", asked: Asked, version: FunctionVersion | None =
     version = version or choose(service, asked.key, asked.qualifier)
     invocation = _invocation(service, asked, version)
     try:
-        return Answer(await service.engine.invoke(await service.ready_spec(version), invocation), version)
+        result = await service.engine.invoke(await service.ready_spec(version), invocation)
     except ApiError as error:
         _count(service, asked, invocation, error)
         raise
+    return Answer(result, version, invocation.trace_header or "")
 
 
 async def run_streaming(service: "Lambda", asked: Asked, version: FunctionVersion | None = None) -> Streamed:
     """Runs the function once; returns at the first byte of its answer, or at its end if that comes first.
 
+    Cancelling stops the waiting, not the invocation; what it answers is thrown away.
+
     Raises:
         ApiError: as `run`.
     """
-    answer = await run(service, asked, version)
-    done: asyncio.Future[InvocationResult] = asyncio.get_running_loop().create_future()
-    done.set_result(answer.result)
-    body = b"" if answer.result.function_error else answer.result.payload
-    return Streamed(version=answer.version, content_type=_JSON, chunks=_one(body), result=done)
+    version = version or choose(service, asked.key, asked.qualifier)
+    invocation = _invocation(service, asked, version)
+    stream = invocation.stream = ResponseStream()
+    try:
+        result = service.engine.start(await service.ready_spec(version), invocation)
+        result.add_done_callback(_is_looked_at)
+        try:
+            await stream.begun
+        except asyncio.CancelledError:
+            await stream.aclose()
+            raise
+        if result.done():
+            result.result()  # raises what kept it from running
+    except ApiError as error:
+        _count(service, asked, invocation, error)
+        raise
+    return Streamed(
+        version=version,
+        trace_header=invocation.trace_header or "",
+        content_type=stream.content_type or _BYTES,
+        chunks=stream,
+        result=result,
+    )
 
 
-async def _one(body: bytes) -> AsyncIterator[bytes]:
-    if body:
-        yield body
+def _is_looked_at(result: "asyncio.Future[InvocationResult]") -> None:
+    """Nobody may wait any more for an invocation that could not be started: that is no bug of ours."""
+    if not result.cancelled():
+        result.exception()
 
 
 def _invocation(service: "Lambda", asked: Asked, version: FunctionVersion) -> Invocation:

@@ -12,6 +12,7 @@ is imported before that.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import socket
 import subprocess
@@ -48,15 +49,21 @@ class LambentNode:
     pid: int
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    @functools.cached_property
+    def session(self) -> Any:
+        """The boto3 session of this node's clients, for botocore's event hooks, say."""
+        import boto3
+
+        return boto3.Session()
+
     def client(self, service: str, *, region: str = REGION, access_key: str = ACCOUNT) -> Any:
         """A boto3 client; a 12-digit access key is the account. Clients are kept, as making one takes long."""
         key = f"{service} {region} {access_key}"
         if key not in self._clients:
-            import boto3
             from botocore.config import Config
 
-            self._clients[key] = boto3.Session().client(
-                service,  # type: ignore[call-overload]
+            self._clients[key] = self.session.client(
+                service,
                 endpoint_url=self.endpoint,
                 region_name=region,
                 aws_access_key_id=access_key,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+import proof
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
 from lambent.config import Config
@@ -59,7 +60,7 @@ class KeptEngine:
 class KeptEvents:
     kept: list = field(default_factory=list)
 
-    async def put(self, scope, function_arn, qualifier, payload, *, request_id):
+    async def put(self, scope, function_arn, qualifier, payload, *, request_id, trace_header=None):
         self.kept.append((scope, function_arn, qualifier, payload, request_id))
 
 
@@ -81,7 +82,8 @@ class Platform:
     recorded: list
 
     async def __call__(self, operation, *, caller=CALLER, **params):
-        return await self.service.operations()[operation](caller, params)
+        with proof.calling("lambda", operation):
+            return await self.service.operations()[operation](caller, params)
 
     async def refused(self, operation, *, caller=CALLER, **params):
         with pytest.raises(ApiError) as raised:

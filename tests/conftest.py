@@ -1,0 +1,31 @@
+"""`--proof FILE` keeps which test saw which operation answer: see proof.py."""
+
+import pytest
+
+import proof
+
+
+def pytest_addoption(parser):
+    parser.addoption("--proof", metavar="FILE", default=None, help="keep there which test saw which operation answer")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    is_generated = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    if item.config.getoption("--proof") is None or is_generated:
+        return (yield)
+    with proof.during(f"{item.location[0]}::{item.originalname}"):
+        return (yield)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    path = session.config.getoption("--proof")
+    if path is not None and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        proof.write(path)
+
+
+@pytest.fixture(scope="session")
+def lambent(lambent):
+    """The session's node, whose answers are seen."""
+    proof.watch(lambent.session)
+    return lambent

@@ -25,6 +25,7 @@ UNMODELLED_STATUS: Final[dict[str, int]] = {
     "ExpiredToken": 403,
     "ExpiredTokenException": 400,
     "IncompleteSignature": 400,
+    "IncompleteSignatureException": 403,
     "InternalFailure": 500,
     "InvalidAction": 400,
     "InvalidClientTokenId": 403,

@@ -89,7 +89,7 @@ def read(request: Signed) -> Signature:
     """The signature of a request.
 
     Raises:
-        ApiError: MissingAuthenticationTokenException when there is none, IncompleteSignature when a part is missing
+        ApiError: MissingAuthenticationTokenException when there is none, IncompleteSignatureException when a part is missing
             or is not of the form it should be.
     """
     header = request.headers.get("authorization")
@@ -111,7 +111,7 @@ def _read_header(header: str, headers: Mapping[str, str]) -> Signature:
         texts = [f"Authorization header requires '{name}' parameter. " for name in missing]
         if not has_date:
             texts.append("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ")
-        raise ApiError("IncompleteSignature", f"{''.join(texts)}Authorization={ALGORITHM}")
+        raise ApiError("IncompleteSignatureException", f"{''.join(texts)}Authorization={ALGORITHM}")
     access_key, scope = _read_credential(found["Credential"])
     return Signature(
         access_key=access_key,
@@ -129,11 +129,11 @@ def _read_query(query: Mapping[str, str]) -> Signature:
     if missing or query["X-Amz-Algorithm"] != ALGORITHM:
         wrong = missing or ["X-Amz-Algorithm"]
         texts = (f"AWS query-string parameters must include '{name}'. " for name in wrong)
-        raise ApiError("IncompleteSignature", f"{''.join(texts)}Re-examine the query-string parameters.")
+        raise ApiError("IncompleteSignatureException", f"{''.join(texts)}Re-examine the query-string parameters.")
     access_key, scope = _read_credential(query["X-Amz-Credential"])
     expires = query.get("X-Amz-Expires", str(int(SKEW.total_seconds())))
     if not re.fullmatch("[0-9]{1,9}", expires) or not 1 <= int(expires) <= LONGEST_S:
-        raise ApiError("IncompleteSignature", f"X-Amz-Expires must be between 1 and {LONGEST_S} seconds.")
+        raise ApiError("IncompleteSignatureException", f"X-Amz-Expires must be between 1 and {LONGEST_S} seconds.")
     return Signature(
         access_key=access_key,
         scope=scope,
@@ -149,7 +149,7 @@ def _read_credential(credential: str) -> tuple[str, Scope]:
     parts = credential.rsplit("/", 4)
     if len(parts) != 5 or not all(parts):
         raise ApiError(
-            "IncompleteSignature",
+            "IncompleteSignatureException",
             "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
             f"got '{credential[:256]}'",
         )
@@ -168,7 +168,7 @@ def _read_time(stamp: str | None, date: str) -> datetime:
     except (ValueError, OverflowError):
         pass
     raise ApiError(
-        "IncompleteSignature",
+        "IncompleteSignatureException",
         f"Date must be in ISO-8601 'basic format'. Got '{(stamp or date)[:64]}'. See http://en.wikipedia.org/wiki/ISO_8601",
     )
 

@@ -33,7 +33,7 @@ from lambent.gateway.pages import health_page, reset_page, time_page
 from lambent.node.platform import Ground, Platform, open_platform
 from lambent.node.start import Probe, bound, check_address, data_folder, raise_descriptor_limit, walls_for
 from lambent.observe.log import Log
-from lambent.protocol.http import HttpRequest, HttpResponse
+from lambent.protocol.http import HttpRequest, HttpResponse, UrlTarget
 from lambent.store.folder import DataFolder
 
 _GUEST: Final = Path(lambent.__file__).parent / "guest" / "python"
@@ -235,7 +235,9 @@ class Node:
     # The front
 
     def _front(self, pages: Mapping[str, Page]) -> Front:
-        return Front(self._platform.dispatch, self._authenticator(), log=self.log, pages=pages)
+        return Front(
+            self._platform.dispatch, self._authenticator(), log=self.log, pages=pages, url_page=self._url_page
+        )
 
     def _authenticator(self) -> Authenticator:
         return Authenticator(self.config.region, self._platform.sts.identity)
@@ -247,6 +249,9 @@ class Node:
             "/_lambent/reset": reset_page(self.reset if self.config.ephemeral else None),
             "/_lambent/time": time_page(lambda: self.clock, may_advance=self.config.ephemeral),
         }
+
+    async def _url_page(self, target: UrlTarget, request: HttpRequest, request_id: str) -> HttpResponse:
+        return await self._platform.functions.url_page(target, request, request_id)
 
     async def _code_page(self, request: HttpRequest) -> HttpResponse:
         status, headers, body = await self._platform.functions.code_page(request.path, request.query)

@@ -63,8 +63,8 @@ class FunctionUrl(Attached):
 
     url_id: str  # the first label of its host name
     auth_type: str
-    created_ms: int
-    last_modified_ms: int
+    created_us: int  # microseconds since the epoch, as AWS shows them
+    last_modified_us: int
     invoke_mode: str | None = None
     cors: Mapping[str, Any] | None = None  # the Cors shape
 

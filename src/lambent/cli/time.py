@@ -32,7 +32,7 @@ def time(action: Action = None, length: Length = None, endpoint: Endpoint = None
         return
     answer(shown["now"])
     if shown["ahead_s"]:
-        note(f"{shown['ahead_s']:g} s ahead of the machine's time")
+        note(f"{shown['ahead_s']:.0f} s ahead of the machine's time")
 
 
 def _ask(endpoint: str, length: str | None) -> dict[str, Any]:

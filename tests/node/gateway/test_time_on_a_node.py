@@ -1,11 +1,13 @@
 """Time that is advanced on a real node, over its page, by the command and by the fixture."""
 
 import json
+import re
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from datetime import datetime
 
 import pytest
 
@@ -69,7 +71,7 @@ def test_what_is_stored_has_the_platforms_time(moving, make_function):
     moving.advance("2d")
     name = make_function(COUNT)
     modified = moving.client("lambda").get_function(FunctionName=name)["Configuration"]["LastModified"]
-    assert modified[:13] == time_of(moving)["now"][:13] or modified[:10] == time_of(moving)["now"][:10]
+    assert datetime.fromisoformat(modified).timestamp() == pytest.approx(moving.now(), abs=30)
     invoke(moving, name)
     events = moving.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
     assert all(event["timestamp"] / 1000 == pytest.approx(moving.now(), abs=30) for event in events)
@@ -99,9 +101,9 @@ def test_the_command(moving):
     assert (shown.returncode, shown.stderr) == (0, "")
     moved = command(moving, "advance", "1h30m", "--json")
     content = json.loads(moved.stdout)
-    assert 5_400 <= content["ahead_s"] < 5_401
+    assert content["ahead_s"] == pytest.approx(5_400, abs=5)  # what it took is not skipped
     assert content["now"] > shown.stdout.strip()
-    assert command(moving).stderr == "5400 s ahead of the machine's time\n"
+    assert re.fullmatch(r"5(400|39\d) s ahead of the machine's time\n", command(moving).stderr)
 
 
 def test_the_command_says_what_is_wrong(moving):

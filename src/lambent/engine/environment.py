@@ -20,7 +20,7 @@ from lambent.engine import report, states
 from lambent.engine.frames import Channel, FrameChannel, Listener
 from lambent.engine.log_stream import Event, LogPipe
 from lambent.engine.runtime_api import RuntimeApi
-from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
+from lambent.engine.spec import ON_DEMAND, FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Happening, Phase
 from lambent.engine.stream import MAX_BYTES
 
@@ -124,6 +124,7 @@ class Surroundings:
     write_log: Callable[[list[Event]], None]  # to this environment's log stream
     order: dict[str, Any]  # the INIT frame
     init_limit_s: float = INIT_LIMIT_S
+    initialization_type: str = ON_DEMAND
 
 
 class Environment(Listener):
@@ -141,7 +142,7 @@ class Environment(Listener):
         self._around = around
         self._loop = asyncio.get_running_loop()
         self.born = around.clock.elapsed()
-        self._lines = report.lines_for(spec.log_format, around.clock)
+        self._lines = report.lines_for(spec.log_format, around.clock, around.initialization_type)
         self._logs = LogPipe(sandbox.output, self._log, around.clock.now_ms)
         self._channel: Channel = self._talk()
         self._timer: asyncio.TimerHandle | None = None
@@ -212,7 +213,11 @@ class Environment(Listener):
             self._invoke(self.run)
             return
         self._cancel_timer()
-        self._init_duration_ms = (time.perf_counter() - self._began) * 1000
+        init_ms = (time.perf_counter() - self._began) * 1000
+        if self._around.initialization_type == ON_DEMAND:
+            self._init_duration_ms = init_ms  # the first invocation reports it, and is billed for it
+        else:
+            self._say(self._lines.init_report(init_ms, "init", status="success", error_type=None))
         self._become_idle()
 
     def on_response(self, payload: bytes) -> None:

@@ -17,17 +17,21 @@ from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.engine import pool
-from lambent.engine.admission import Admission, throttled
+from lambent.engine.admission import Admission, Release, throttled
 from lambent.engine.environment import INIT_LIMIT_S, Environment, InitFailure, Run, Sandbox, Surroundings
+from lambent.engine.gauges import Gauges
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.log_stream import Event
+from lambent.engine.metrics import FunctionMetrics, Resource
+from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned, init_limit_s
 from lambent.engine.report import Report
 from lambent.engine.sandbox.launch import Order
-from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
+from lambent.engine.spec import ON_DEMAND, PROVISIONED, FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Phase
 from lambent.engine.variables import EXEC_WRAPPER, RUNTIME_API, Place, sys_path, variables
 from lambent.observe.log import Log
+from lambent.observe.metrics import record_nothing
 
 LogSink = Callable[[Scope, str, str, Sequence[Event]], None]
 Credentials = Callable[[str, str], Awaitable[Mapping[str, str]]]
@@ -37,6 +41,8 @@ _FREEZE_AFTER_S: Final = 0.01
 # A launcher hands out one parked environment after the other; a few claims under way keep it busy, more only wait
 # elsewhere. The queue before it is bounded by the concurrency limit.
 _CLAIMS_AT_ONCE: Final = 16
+_PROVISIONED_CLAIMS: Final = 4  # of those; a large amount must not keep invocations waiting
+_LONGEST_RETRY_S: Final = 300.0
 # Credentials last for hours and a runtime's memory grows: AWS too replaces environments after some hours.
 _LONGEST_LIFE_S: Final = 6 * 3600.0
 _HOUSEKEEPING_S: Final = 1.0
@@ -68,6 +74,7 @@ class Engine:
     interpreters: Interpreters
     clock: Clock
     log: Log
+    metrics: FunctionMetrics = field(default_factory=lambda: FunctionMetrics(record_nothing))
     settings: Settings = field(default_factory=Settings)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while `run` is running: before, nothing can be invoked."""
@@ -78,15 +85,20 @@ class Engine:
     _home: asyncio.TaskGroup | None = field(init=False, default=None)  # of launchers
     _tasks: asyncio.TaskGroup | None = field(init=False, default=None)  # of starts and ends
     _claims: asyncio.Semaphore = field(init=False)
+    _gauges: Gauges = field(init=False)
+    _provisioned: "Provisioned[Environment]" = field(init=False, default_factory=Provisioned)
+    _provisioned_claims: asyncio.Semaphore = field(init=False)
     _initialising: set[Environment] = field(init=False, default_factory=set)
     _to_freeze: set[Environment] = field(init=False, default_factory=set)
     _freezer: asyncio.TimerHandle | None = field(init=False, default=None)
     _is_stopping: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.admission = Admission(self.settings.concurrent_executions)
+        self.admission = Admission(self.settings.concurrent_executions, self.clock.now)
+        self._gauges = Gauges(self.admission, self.clock.now_ms)
         self._launchers = Launchers(self.open_launcher, self.log)
         self._claims = asyncio.Semaphore(_CLAIMS_AT_ONCE)
+        self._provisioned_claims = asyncio.Semaphore(_PROVISIONED_CLAIMS)
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> InvocationResult:
         """Runs the function once and waits for its answer. A function's failure is a result, not an exception.
@@ -101,13 +113,32 @@ class Engine:
 
     def start(self, spec: FunctionSpec, invocation: Invocation) -> "asyncio.Future[InvocationResult]":
         """The same without waiting: for who reads the answer while it is written. Raises what comes at once."""
-        run = Run(spec, invocation, asyncio.get_running_loop().create_future(), self.admission.take(spec.scope))
-        environment = None if self._is_stopping else self._pool.take_idle(spec.digest)
+        environment, release = self._admit(spec, invocation)
+        run = Run(spec, invocation, asyncio.get_running_loop().create_future(), release)
+        if environment is None and not self._is_stopping:
+            environment = self._pool.take_idle(spec.digest)
         if environment:
             environment.assign(run)
         else:
             self._queue(run)
         return run.future
+
+    def _admit(self, spec: FunctionSpec, invocation: Invocation) -> tuple[Environment | None, Release]:
+        """A provisioned environment for an invocation if one is free, and its slot."""
+        allocation = None
+        if self._provisioned and not self._is_stopping:
+            allocation = self._provisioned.find(spec.digest, invocation.qualifier, spec.version)
+        is_event, environment = invocation.is_event, None
+        if allocation and allocation.may_take(self.clock.now(), is_event=is_event):
+            release = self.admission.take_provisioned(spec.scope, spec.arn, is_event=is_event)
+            environment = allocation.take()
+            self._count(spec, invocation, "ProvisionedConcurrencyInvocations")
+        else:
+            release = self.admission.take(spec.scope, spec.arn, is_event=is_event)
+            if allocation and allocation.is_complete:
+                self._count(spec, invocation, "ProvisionedConcurrencySpilloverInvocations")
+        amount = allocation.plan.count if allocation and environment else 0
+        return environment, self._gauges.begins(spec, invocation, release, amount)
 
     async def retire(self, arn: str, *, keep_digests: frozenset[str] = frozenset()) -> None:
         """Ends a function's environments whose digest is not kept: idle ones now, busy ones when they are done."""
@@ -127,9 +158,23 @@ class Engine:
                 while True:
                     await asyncio.sleep(_HOUSEKEEPING_S)
                     self._relieve_memory()
+                    self._gauges.flush(self.metrics.record)
             finally:
                 ageing.cancel()
                 await self._stop()
+
+    def provision(self, arn: str, plans: Sequence[Plan]) -> None:
+        """Keeps these environments of a function initialised from now on, and no others. Returns at once."""
+        allocations, leaving = self._provisioned.plan(arn, plans)
+        for environment in leaving:
+            environment.retire()
+        for allocation in allocations:
+            self._fill(allocation)
+
+    def progress(self, digest: str, qualifier: str) -> Progress | None:
+        """How far what was planned for a version and a qualifier is; None when nothing is planned."""
+        allocation = self._provisioned.get(Key(digest, qualifier))
+        return allocation.progress if allocation else None
 
     @property
     def environments(self) -> int:
@@ -140,16 +185,26 @@ class Engine:
 
     def is_idle(self, environment: Environment) -> None:
         """It is free: for the run that waited longest, or for the pool."""
+        allocation = self._provisioned.whose(environment)
+        if allocation:
+            self._is_free(environment, allocation)
+            return
         self._has_started(environment)
         run = self._pool.take_waiting(environment.digest)
         if run:
             environment.assign(run)
             return
-        now = self.clock.elapsed()
-        if not environment.is_wanted or self._is_stopping or now - environment.born > _LONGEST_LIFE_S:
+        if self._is_leaving(environment):
             environment.retire()
             return
         self._pool.put_idle(environment)
+        self._freeze_soon(environment)
+
+    def _is_leaving(self, environment: Environment) -> bool:
+        age_s = self.clock.elapsed() - environment.born
+        return self._is_stopping or not environment.is_wanted or age_s > _LONGEST_LIFE_S
+
+    def _freeze_soon(self, environment: Environment) -> None:
         self._to_freeze.add(environment)
         if self._freezer is None:
             self._freezer = asyncio.get_running_loop().call_later(_FREEZE_AFTER_S, self._freeze)
@@ -160,6 +215,10 @@ class Engine:
         self._pool.remove(environment)
         assert self._tasks is not None
         self._tasks.create_task(self._bury(environment), name="engine.bury")
+        allocation = self._provisioned.lose(environment)
+        if allocation:
+            self._lost(allocation, failure)
+            return
         run = self._pool.take_waiting(environment.digest) if failure else None
         if run and self._is_stopping:
             run.fail(_stopping())
@@ -191,6 +250,12 @@ class Engine:
             run.fail(throttled("ConcurrentInvocationLimitExceeded"))
             return
         digest = run.spec.digest
+        if self._pool.is_one_short(digest):
+            try:
+                self.admission.start(run.spec.scope, run.spec.arn)
+            except ApiError as error:
+                run.fail(error)
+                return
         self._pool.enqueue(digest, run)
         for _one in range(self._pool.missing(digest)):
             self._pool.start_begins(digest)
@@ -219,12 +284,12 @@ class Engine:
         if environment:
             environment.begin(run)
 
-    async def _create(self, spec: FunctionSpec, stream: str) -> Environment:
+    async def _create(self, spec: FunctionSpec, stream: str, kind: str = ON_DEMAND) -> Environment:
         choice = await self.interpreters.resolve(spec.runtime)
         secrets = await self.credentials(spec.role, spec.name)
         sandbox = await self._claim(spec, choice.interpreter.path)
         try:
-            environment = self._inhabit(sandbox, spec, stream, secrets)
+            environment = self._inhabit(sandbox, spec, stream, secrets, kind)
         except BaseException:
             sandbox.discard()  # nobody else knows of it
             raise
@@ -233,13 +298,17 @@ class Engine:
             environment.warn(choice.warning)
         return environment
 
-    def _inhabit(self, sandbox: Sandbox, spec: FunctionSpec, stream: str, secrets: Mapping[str, str]) -> Environment:
+    def _inhabit(
+        self, sandbox: Sandbox, spec: FunctionSpec, stream: str, secrets: Mapping[str, str], kind: str
+    ) -> Environment:
+        place = self.settings.place if self.settings.has_walls else self._place_without_walls(spec, sandbox)
         around = Surroundings(
             clock=self.clock,
             owner=self,
             write_log=lambda events: self.append_log(spec.scope, spec.group, stream, events),
-            order=self._order(spec, stream, sandbox, secrets),
-            init_limit_s=self.settings.init_limit_s,
+            order=_order(spec, place, variables(spec, stream, secrets, place, kind)),
+            init_limit_s=self.settings.init_limit_s if kind == ON_DEMAND else init_limit_s(spec.timeout_s),
+            initialization_type=kind,
         )
         return Environment(spec, sandbox, stream, around)
 
@@ -260,16 +329,6 @@ class Engine:
             self._launchers.drop(interpreter)
             return await (await self._launchers.get(interpreter, self._home)).claim(order)
 
-    def _order(self, spec: FunctionSpec, stream: str, sandbox: Sandbox, secrets: Mapping[str, str]) -> dict[str, Any]:
-        place = self.settings.place if self.settings.has_walls else self._place_without_walls(spec, sandbox)
-        return {
-            "handler": spec.handler,
-            "environment": variables(spec, stream, secrets, place),
-            "sys_path": sys_path(spec, place),
-            "via_http": EXEC_WRAPPER in spec.environment,
-            "wrapper": spec.environment.get(EXEC_WRAPPER),
-        }
-
     def _place_without_walls(self, spec: FunctionSpec, sandbox: Sandbox) -> Place:
         """Level `process`: paths and ports are the host's own."""
         api = sandbox.runtime_api
@@ -288,10 +347,69 @@ class Engine:
         if failed:
             failed.fail(error)
 
+    def _count(self, spec: FunctionSpec, invocation: Invocation, name: str) -> None:
+        of = Resource(spec.name, invocation.qualifier, invocation.executed_version)
+        self.metrics.add(spec.scope, name, 1, of=of)
+
     def _has_started(self, environment: Environment) -> None:
         if environment in self._initialising:
             self._initialising.remove(environment)
             self._pool.start_ends(environment.digest)
+
+    # Provisioned concurrency
+
+    def _fill(self, allocation: Allocation[Environment]) -> None:
+        """Starts what an allocation lacks."""
+        if self._tasks is None or self._is_stopping:
+            return
+        for _one in range(allocation.missing()):
+            allocation.starting += 1
+            self._tasks.create_task(self._start_provisioned(allocation), name="engine.start_provisioned")
+
+    async def _start_provisioned(self, allocation: Allocation[Environment]) -> None:
+        environment, spec = None, allocation.plan.spec
+        try:
+            async with self._provisioned_claims, self._claims:
+                if allocation.is_short and not self._is_stopping:
+                    environment = await self._create(spec, self._stream_name(spec), PROVISIONED)
+        except (NoInterpreterError, ApiError) as error:
+            self._failed(allocation, str(error))
+        except Exception:  # as for an invocation's environment
+            self.log.error("environment.start_failed", function=spec.arn)
+            self._failed(allocation, "The environment could not be started.")
+        if environment is None:
+            allocation.starting -= 1
+            return
+        self._provisioned.belongs(environment, allocation)
+        environment.begin()
+
+    def _is_free(self, environment: Environment, allocation: Allocation[Environment]) -> None:
+        """A provisioned environment is initialised, or has answered."""
+        if self._provisioned.is_started(environment):
+            allocation.starting -= 1
+        if self._is_leaving(environment) or not allocation.is_free(environment):
+            environment.retire()
+            return
+        self._freeze_soon(environment)
+
+    def _lost(self, allocation: Allocation[Environment], failure: InitFailure | None) -> None:
+        """One of its environments has ended."""
+        if failure:
+            self._failed(allocation, INIT_FAILURE)
+        self._fill(allocation)
+
+    def _failed(self, allocation: Allocation[Environment], reason: str) -> None:
+        self.log.warning("provisioned.failed", function=allocation.plan.spec.arn, reason=reason)
+        for environment in allocation.fail(reason):
+            environment.retire()
+        if allocation.is_complete and not allocation.waits_for_retry and self._tasks and not self._is_stopping:
+            allocation.waits_for_retry = True
+            self._tasks.create_task(self._fill_later(allocation), name="engine.fill_later")
+
+    async def _fill_later(self, allocation: Allocation[Environment]) -> None:
+        await self.clock.sleep(min(_LONGEST_RETRY_S, 2.0 ** min(allocation.failures, 20)))
+        allocation.waits_for_retry = False
+        self._fill(allocation)
 
     # Keeping house, and the end
 
@@ -318,6 +436,9 @@ class Engine:
             idle, now = self._pool.idle(), self.clock.elapsed()
             for environment in pool.too_old(idle, now, limit_s):
                 environment.retire()
+            for environment in self._provisioned.idle():
+                if self._is_leaving(environment):
+                    environment.retire()
             await self.clock.sleep(max(_SHORTEST_PAUSE_S, pool.until_too_old(idle, now, limit_s)))
 
     def _relieve_memory(self) -> None:
@@ -333,7 +454,7 @@ class Engine:
         self.ready.clear()
         async with asyncio.TaskGroup() as burials:
             self._tasks = burials
-            for environment in self._pool.idle():
+            for environment in (*self._pool.idle(), *self._provisioned.idle()):
                 environment.retire()
             try:
                 async with asyncio.timeout(self.settings.stop_grace_s):
@@ -350,6 +471,17 @@ class Engine:
             await environment.sandbox.kill()
         except Exception:  # one environment's remains must not end the node; the next start cleans up
             self.log.error("environment.kill_failed", environment=environment.id, function=environment.spec.arn)
+
+
+def _order(spec: FunctionSpec, place: Place, environment: Mapping[str, str]) -> dict[str, Any]:
+    """What the guest is told before it loads the handler."""
+    return {
+        "handler": spec.handler,
+        "environment": environment,
+        "sys_path": sys_path(spec, place),
+        "via_http": EXEC_WRAPPER in spec.environment,
+        "wrapper": spec.environment.get(EXEC_WRAPPER),
+    }
 
 
 def _stopping() -> ApiError:

@@ -65,6 +65,10 @@ class Pool(Generic[E, R]):
         """How many more environments to start: one for each run that waits, less those already on their way."""
         return max(0, len(self._queue.get(digest, ())) - self._starting.get(digest, 0))
 
+    def is_one_short(self, digest: str) -> bool:
+        """Whether one more run that waits needs one more environment."""
+        return len(self._queue.get(digest, ())) >= self._starting.get(digest, 0)
+
     def start_begins(self, digest: str) -> None:
         self._starting[digest] = self._starting.get(digest, 0) + 1
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from lambent.clock import Clock
+from lambent.engine.spec import ON_DEMAND
 
 MAX_RESPONSE_BYTES: Final = 6_291_556
 """The largest response of a synchronous invocation. Source: the service's own error text."""
@@ -92,12 +93,13 @@ class TextLines:
 class JsonLines:
     """The same as records of the Telemetry API, for LogFormat JSON."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, initialization_type: str = ON_DEMAND) -> None:
         self._clock = clock
+        self._initialization_type = initialization_type
 
     def init_start(self, runtime: str, region: str) -> str:
         arn = f"arn:aws:lambda:{region}::runtime:{_runtime_hash(runtime)}"
-        record = {"initializationType": "on-demand", "phase": "init"}
+        record = {"initializationType": self._initialization_type, "phase": "init"}
         return self._record(
             "initStart", {**record, "runtimeVersion": f"{_runtime_version(runtime)}", "runtimeVersionArn": arn}
         )
@@ -109,7 +111,7 @@ class JsonLines:
         return None  # the report says it
 
     def init_report(self, duration_ms: float, phase: str, *, status: str, error_type: str | None) -> str:
-        record: dict[str, Any] = {"initializationType": "on-demand", "phase": phase, "status": status}
+        record: dict[str, Any] = {"initializationType": self._initialization_type, "phase": phase, "status": status}
         if error_type:
             record["errorType"] = error_type
         return self._record("initReport", {**record, "metrics": {"durationMs": round(duration_ms, 3)}})
@@ -136,9 +138,9 @@ class JsonLines:
 Lines = TextLines | JsonLines
 
 
-def lines_for(log_format: str, clock: Clock) -> Lines:
+def lines_for(log_format: str, clock: Clock, initialization_type: str = ON_DEMAND) -> Lines:
     """The lines of a function with this LogFormat."""
-    return JsonLines(clock) if log_format.upper() == "JSON" else TextLines()
+    return JsonLines(clock, initialization_type) if log_format.upper() == "JSON" else TextLines()
 
 
 def timed_out_line(request_id: str, timeout_s: int, now_s: float) -> str:

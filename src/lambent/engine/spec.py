@@ -6,9 +6,14 @@ Nothing here knows how a function is stored, named by an alias or asked for over
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from lambent.aws.caller import Scope
 from lambent.engine.stream import ResponseStream
+
+# What an environment was initialised for: AWS_LAMBDA_INITIALIZATION_TYPE.
+ON_DEMAND: Final = "on-demand"
+PROVISIONED: Final = "provisioned-concurrency"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

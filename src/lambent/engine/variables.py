@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lambent.engine.spec import FunctionSpec
+from lambent.engine.spec import ON_DEMAND, FunctionSpec
 
 EXEC_WRAPPER: Final = "AWS_LAMBDA_EXEC_WRAPPER"
 RUNTIME_API: Final = "169.254.100.1:9001"
@@ -28,7 +28,13 @@ class Place:
     endpoint_url: str = ""  # where the platform's own API answers from inside
 
 
-def variables(spec: FunctionSpec, stream: str, credentials: Mapping[str, str], place: Place) -> dict[str, str]:
+def variables(
+    spec: FunctionSpec,
+    stream: str,
+    credentials: Mapping[str, str],
+    place: Place,
+    initialization_type: str = ON_DEMAND,
+) -> dict[str, str]:
     """Defaults, over them the function's own variables, over them the reserved ones."""
     defaults = {
         "LANG": "en_US.UTF-8",
@@ -54,7 +60,7 @@ def variables(spec: FunctionSpec, stream: str, credentials: Mapping[str, str], p
         "AWS_LAMBDA_FUNCTION_NAME": spec.name,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
         "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": initialization_type,
         "AWS_LAMBDA_LOG_GROUP_NAME": spec.group,
         "AWS_LAMBDA_LOG_STREAM_NAME": stream,
         "AWS_LAMBDA_RUNTIME_API": place.runtime_api,

@@ -1,41 +1,52 @@
-"""Asynchronous invocations: acknowledged when they are on disk, run once each, deleted after they ran.
+"""Asynchronous invocations: acknowledged when they are on disk, run, tried again, and their end made known.
 
-A crash between the run and the deletion runs an event again: at least once, as on AWS. An event that is throttled,
-or whose function is not ready, waits (1 s, doubling to 5 min) and is not lost. What AWS retries after a function's
-error, and where failures go, comes with destinations.
+An event stays on disk until it has ended and whoever is to hear of it has. What becomes of it after each attempt is
+decided in `retries`; what the queue does itself is to keep that, in one commit, before the next step. A crash between
+a step and its commit repeats the step: at least once, as on AWS, also for what is delivered.
 
 Source: AWS Lambda Developer Guide, "Invoking a Lambda function asynchronously"; facts sheet section 25.
 """
 
 import asyncio
-import dataclasses
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final, Protocol
 
 from sqlalchemy import Connection
 
 from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
-from lambent.engine import rows
+from lambent.engine import retries, rows
 from lambent.engine.admission import throttled
-from lambent.engine.rows import Event
-from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
+from lambent.engine.metrics import FunctionMetrics, Resource
+from lambent.engine.retries import Ended, Outcome, Retries, SoFar
+from lambent.engine.rows import Delivery, Event, Response
 from lambent.observe import points
 from lambent.observe.log import Log
+from lambent.observe.supervise import supervise
 from lambent.store.database import Database, DatabaseBusyError
 
-_FIRST_WAIT_S: Final = 1.0
-_LONGEST_WAIT_S: Final = 300.0
-
-Invoke = Callable[[FunctionSpec, Invocation], Awaitable[InvocationResult]]
-Resolve = Callable[[str, str | None], Awaitable[FunctionSpec]]
+_STORE_BUSY_S: Final = 1.0
+_GONE: Final = "ResourceNotFoundException"
+_LOOPS: Final = "RecursiveInvocationException"
 
 
-def wait_s(deferrals: int) -> float:
-    """How long an event waits that already had to wait so often: 1 s, 2 s, 4 s, ... 5 min. Pure."""
-    return float(min(_FIRST_WAIT_S * 2 ** min(deferrals, 20), _LONGEST_WAIT_S))
+class Functions(Protocol):
+    """Who knows the functions that events are for: `services.lambda_.asynchronous`."""
+
+    def retries(self, event: Event) -> Retries:
+        """How the event is treated now. Raises ApiError ResourceNotFoundException, when its function is gone."""
+
+    async def run(self, event: Event) -> Response:
+        """Runs it once. Raises ApiError, when the function did not run."""
+
+    def deliveries(self, event: Event, condition: str) -> Sequence[Delivery]:
+        """Who is to hear of an event that ended like this."""
+
+    async def deliver(self, event: Event, delivery: Delivery) -> None:
+        """Tells one of them. Raises ApiError, when that failed."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -45,13 +56,13 @@ class EventQueue:
     database: Database
     clock: Clock
     log: Log
-    invoke: Invoke
-    resolve: Resolve
+    metrics: FunctionMetrics
     at_once: int = 256
     """Events that run at the same time. More wait on disk; their payloads (up to 1 MB each) stay out of memory."""
     stop_grace_s: float = 10.0
     """How long events that are running may go on when the queue stops; then they run again at the next start."""
 
+    _functions: Functions = field(init=False)
     _wake: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _running: dict[int, "asyncio.Task[None]"] = field(init=False, default_factory=dict)
     _tasks: asyncio.TaskGroup | None = field(init=False, default=None)
@@ -64,7 +75,14 @@ class EventQueue:
         return self.at_once * 7 // 8  # each reading costs the same, so it is made for several events
 
     async def put(
-        self, scope: Scope, function_arn: str, qualifier: str | None, payload: bytes, *, request_id: str
+        self,
+        scope: Scope,
+        function_arn: str,
+        qualifier: str | None,
+        payload: bytes,
+        *,
+        request_id: str,
+        trace_header: str | None = None,
     ) -> None:
         """Keeps an event; returns after the commit. Cancelled, the event may be kept all the same.
 
@@ -80,24 +98,28 @@ class EventQueue:
             payload=payload,
             arrived_ms=now_ms,
             visible_ms=now_ms,
+            trace_header=trace_header,
         )
 
         def change(tx: Connection) -> Event:
-            return dataclasses.replace(event, id=rows.insert_event(tx, event))
+            return replace(event, id=rows.insert_event(tx, event))
 
         try:
             await self.database.write(change, committed=self._arrived)
         except DatabaseBusyError:
             raise throttled("CallerRateLimitExceeded") from None
 
-    async def run(self) -> None:
+    async def run(self, functions: Functions) -> None:
         """Runs events until cancelled; those that are running then may finish, within a limit."""
+        self._functions = functions
         self._has_backlog = True
         async with asyncio.TaskGroup() as self._tasks:
             try:
                 while True:
                     self._wake.clear()
-                    await self._sleep(await self._start_due())
+                    with self.clock.holding():
+                        wait_s = await self._start_due()
+                    await self.clock.wait(self._wake, wait_s)
             finally:
                 self._tasks = None
                 if self._running:
@@ -107,6 +129,7 @@ class EventQueue:
 
     def _arrived(self, event: Event) -> None:
         """A new event is committed: it runs now if there is room, without reading it back."""
+        self._count(event, "AsyncEventsReceived")
         # A reading may have found it before we are told; ids grow in the order of commits.
         is_new = event.id > self._highest_read
         if is_new and self._tasks is not None and not self._has_backlog and len(self._running) < self.at_once:
@@ -149,54 +172,148 @@ class EventQueue:
             return None if len(self._running) >= self.at_once else 0.0
         return None if next_ms is None else max(0.0, (next_ms - self.clock.now_ms()) / 1000)
 
-    async def _sleep(self, seconds: float | None) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
-
     def _start(self, event: Event) -> None:
         assert self._tasks is not None
         assert event.id not in self._running
         self._running[event.id] = self._tasks.create_task(self._serve(event), name=f"engine.event {event.id}")
 
     async def _serve(self, event: Event) -> None:
-        """Runs one event to its end: deleted, or deferred."""
+        """Takes one event as far as it goes now. A failure of ours is this event's alone: it is tried again."""
+        known: Event | None = event
+
+        async def go_on() -> None:
+            nonlocal known
+            now, known = known, None  # after a failure, the store knows how far it got
+            now = now or await self.database.read(lambda tx: rows.event(tx, event.id))
+            if now and not now.condition:
+                now = await self._try(now)
+            if now:
+                await self._deliver(now)
+
         try:
-            until_ms = await self._try(event)
-            if until_ms is None:
-                await self._write(lambda tx: rows.delete_event(tx, event.id))
-            else:
-                await self._write(lambda tx: rows.defer_event(tx, event.id, until_ms))
-                self._has_backlog = True  # when to look again has changed
+            with self.clock.holding():
+                await supervise("event", go_on, self.log)
         finally:
             del self._running[event.id]
             self._ended.add(event.id)
             if self._has_backlog and len(self._running) <= self._refill_at:
                 self._wake.set()
 
-    async def _try(self, event: Event) -> int | None:
-        """Runs it. None when it is done with, else the moment before which it must not be tried again."""
+    # Running
+
+    async def _try(self, event: Event) -> Event | None:
+        """Runs it, unless it must not run. The event with its committed end, if somebody is to hear of that."""
         try:
-            spec = await self.resolve(event.function_arn, event.qualifier)
-            arn = f"{event.function_arn}:{event.qualifier}" if event.qualifier else event.function_arn
-            invocation = Invocation(request_id=event.request_id, payload=event.payload, invoked_arn=arn)
-            await self.invoke(spec, invocation)
-            points.reached("event.responded")
+            policy = self._functions.retries(event)
+            ended = retries.before(_so_far(event), self.clock.now_ms(), policy)
+            if ended:
+                return await self._end(event, ended.condition)
+            outcome, event = await self._attempt(event)
         except ApiError as error:
-            if error.code == "ResourceNotFoundException":
-                self.log.warning("event.dropped", function=event.function_arn, request_id=event.request_id)
-                return None
-            if not event.deferrals:
-                self.log.info("event.deferred", function=event.function_arn, code=error.code)
-            return self.clock.now_ms() + int(wait_s(event.deferrals) * 1000)
+            await self._drop(event, error)
+            return None
+        step = retries.after(outcome, _so_far(event), self.clock.now_ms(), policy)
+        if isinstance(step, Ended):
+            return await self._end(event, step.condition)
+        await self._keep(replace(event, visible_ms=step.at_ms))
         return None
 
+    async def _attempt(self, event: Event) -> tuple[Outcome, Event]:
+        """One attempt, and the event that has it behind it. What the function answered last is kept with it.
+
+        Raises:
+            ApiError: the function is gone.
+        """
+        age_ms = max(0, self.clock.now_ms() - event.arrived_ms)
+        self._count(event, "AsyncEventAge", age_ms, unit="Milliseconds")
+        try:
+            response = await self._functions.run(event)
+        except ApiError as error:
+            if error.code == _GONE:
+                raise
+            if not event.deferrals:
+                self.log.info("event.deferred", function=event.function_arn, code=error.code)
+            outcome = Outcome.STOPPED if error.code == _LOOPS else Outcome.DEFERRED
+            refused = event.response if event.attempts else Response(refusal=(error.code, error.message))
+            return outcome, replace(event, response=refused, deferrals=event.deferrals + 1)
+        points.reached("event.responded")
+        outcome = Outcome.FAILED if response.function_error else Outcome.SUCCEEDED
+        return outcome, replace(event, response=response, attempts=event.attempts + 1)
+
+    async def _drop(self, event: Event, error: ApiError) -> None:
+        """Nobody is left who could say what is to become of it."""
+        self.log.warning("event.dropped", function=event.function_arn, request_id=event.request_id, code=error.code)
+        self._count(event, "AsyncEventsDropped")
+        await self._write(lambda tx: rows.delete_event(tx, event.id))
+
+    async def _end(self, event: Event, condition: str) -> Event | None:
+        """It will not run again. The event with whoever is to hear of that, if anybody is."""
+        if condition != retries.SUCCESS:
+            self._count(event, "AsyncEventsDropped")
+            self.log.info("event.ended", function=event.function_arn, request_id=event.request_id, condition=condition)
+        pending = tuple(self._functions.deliveries(event, condition))
+        if not pending:
+            await self._write(lambda tx: rows.delete_event(tx, event.id))
+            return None
+        now_ms = self.clock.now_ms()
+        ended = replace(event, condition=condition, ended_ms=now_ms, visible_ms=now_ms, pending=pending, deferrals=0)
+        await self._write(lambda tx: rows.update_event(tx, ended))
+        points.reached("event.ended")
+        return ended
+
+    # Delivering
+
+    async def _deliver(self, event: Event) -> None:
+        """Tells everybody who is to hear of the event's end; who could not be told is told again, within a limit."""
+        tries, left, again_ms = event.deferrals + 1, list(event.pending), None
+        for delivery in event.pending:
+            try:
+                await self._functions.deliver(event, delivery)
+                points.reached("event.delivered")
+                again = None
+            except ApiError as error:
+                again = retries.after_delivery(error.code, tries, self.clock.now_ms())
+                self._delivery_failed(event, delivery, error, is_last=again is None)
+            if again is not None:
+                again_ms = max(again_ms or 0, again.at_ms)
+                continue
+            left.remove(delivery)
+            if left and delivery is not event.pending[-1]:  # a crash must not deliver this one again
+                await self._write(partial(rows.update_event, event=replace(event, pending=tuple(left))))
+        if again_ms is None:
+            await self._write(lambda tx: rows.delete_event(tx, event.id))
+        else:
+            await self._keep(replace(event, pending=tuple(left), deferrals=tries, visible_ms=again_ms))
+
+    def _delivery_failed(self, event: Event, delivery: Delivery, error: ApiError, *, is_last: bool) -> None:
+        self._count(event, delivery.failure_metric)
+        self.log.warning(
+            "event.record_lost" if is_last else "event.not_delivered",
+            function=event.function_arn,
+            request_id=event.request_id,
+            target=delivery.target,
+            code=error.code,
+            message=error.message,
+        )
+
+    # Keeping
+
+    async def _keep(self, event: Event) -> None:
+        await self._write(lambda tx: rows.update_event(tx, event))
+        self._has_backlog = True  # when to look again has changed
+
     async def _write(self, change: Callable[[Connection], None]) -> None:
-        """Commits the end of an event, however far behind the store is: else it would run twice."""
+        """Commits a step of an event, however far behind the store is: else it would happen twice."""
         while True:
             try:
                 return await self.database.write(change)
             except DatabaseBusyError:
-                await asyncio.sleep(_FIRST_WAIT_S)
+                await self.clock.sleep(_STORE_BUSY_S)
+
+    def _count(self, event: Event, name: str, value: float = 1, *, unit: str = "Count") -> None:
+        of = Resource(event.function_arn.rpartition(":")[2], event.qualifier)
+        self.metrics.add(event.scope, name, value, of=of, unit=unit)
+
+
+def _so_far(event: Event) -> SoFar:
+    return SoFar(arrived_ms=event.arrived_ms, attempts=event.attempts, deferrals=event.deferrals)

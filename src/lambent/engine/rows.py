@@ -1,9 +1,10 @@
-"""All SQL of the engine: the events that wait to be run."""
+"""All SQL of the engine: the events that wait to be run, or for their record to be delivered."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -24,6 +25,8 @@ from sqlalchemy import (
 from lambent.aws.caller import Scope
 from lambent.store.schema import MAIN
 
+T = TypeVar("T")
+
 EVENTS: Final = Table(
     "engine_events",
     MAIN,
@@ -37,14 +40,40 @@ EVENTS: Final = Table(
     Column("arrived_ms", BigInteger, nullable=False),
     Column("visible_ms", BigInteger, nullable=False),
     Column("deferrals", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("trace_header", String),
+    Column("response", LargeBinary),  # Response as JSON
+    Column("condition", String),
+    Column("ended_ms", BigInteger),
+    Column("pending", LargeBinary),  # Deliveries as JSON
     Index("engine_events_visible", "visible_ms", "id"),
     sqlite_autoincrement=True,  # an id is never used again: the queue knows by it which events run
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """What the last attempt came to: the function's answer, or the error that kept the function from running."""
+
+    executed_version: str = ""
+    payload: bytes = b""
+    function_error: str | None = None
+    refusal: tuple[str, str] | None = None  # code and message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Where something about an ended event is to go. Whoever knows the functions made it, and knows what it means."""
+
+    kind: str
+    target: str
+    role: str
+    failure_metric: str  # counts each try that failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An asynchronous invocation that was acknowledged and has not run yet."""
+    """An asynchronous invocation that was acknowledged: it is to run, or it has ended and somebody is to hear of it."""
 
     id: int = 0
     scope: Scope
@@ -54,7 +83,13 @@ class Event:
     payload: bytes
     arrived_ms: int
     visible_ms: int  # not before this moment
-    deferrals: int = 0  # how often it had to wait: throttled, or the function was not ready
+    deferrals: int = 0  # how often it had to wait: throttled, or not ready; once ended, how often a delivery failed
+    attempts: int = 0  # how often the function ran
+    trace_header: str | None = None  # as it came
+    response: Response | None = None  # of the last attempt
+    condition: str | None = None  # once it has ended
+    ended_ms: int | None = None
+    pending: tuple[Delivery, ...] = ()  # once it has ended
 
 
 _INSERT: Final = insert(EVENTS)
@@ -66,10 +101,15 @@ _DUE: Final = (
 )
 _GET: Final = select(EVENTS).where(EVENTS.c.id == bindparam("event_id"))
 _NEXT: Final = select(func.min(EVENTS.c.visible_ms)).where(EVENTS.c.visible_ms > bindparam("now_ms"))
-_DEFER: Final = (
+_UPDATE: Final = (
     update(EVENTS)
     .where(EVENTS.c.id == bindparam("event_id"))
-    .values(visible_ms=bindparam("until_ms"), deferrals=EVENTS.c.deferrals + 1)
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in ("visible_ms", "deferrals", "attempts", "response", "condition", "ended_ms", "pending")
+        }
+    )
 )
 _DELETE: Final = delete(EVENTS).where(EVENTS.c.id == bindparam("event_id"))
 
@@ -88,6 +128,8 @@ def insert_event(tx: Connection, event: Event) -> int:
             "arrived_ms": event.arrived_ms,
             "visible_ms": event.visible_ms,
             "deferrals": event.deferrals,
+            "attempts": event.attempts,
+            "trace_header": event.trace_header,
         },
     )
     key = result.inserted_primary_key
@@ -115,6 +157,12 @@ def event(tx: Connection, event_id: int) -> Event | None:
         arrived_ms=row.arrived_ms,
         visible_ms=row.visible_ms,
         deferrals=row.deferrals,
+        attempts=row.attempts,
+        trace_header=row.trace_header,
+        response=_read(row.response, Response),
+        condition=row.condition,
+        ended_ms=row.ended_ms,
+        pending=_read(row.pending, tuple[Delivery, ...]) or (),
     )
 
 
@@ -124,11 +172,31 @@ def next_visible_ms(tx: Connection, now_ms: int) -> int | None:
     return None if moment is None else int(moment)
 
 
-def defer_event(tx: Connection, event_id: int, until_ms: int) -> None:
-    """Lets an event wait until a moment."""
-    tx.execute(_DEFER, {"event_id": event_id, "until_ms": until_ms})
+def update_event(tx: Connection, event: Event) -> None:
+    """Keeps what has become of an event; what it asks for never changes."""
+    tx.execute(
+        _UPDATE,
+        {
+            "event_id": event.id,
+            "new_visible_ms": event.visible_ms,
+            "new_deferrals": event.deferrals,
+            "new_attempts": event.attempts,
+            "new_response": _written(event.response),
+            "new_condition": event.condition,
+            "new_ended_ms": event.ended_ms,
+            "new_pending": _written(event.pending or None),
+        },
+    )
 
 
 def delete_event(tx: Connection, event_id: int) -> None:
-    """Forgets an event that ran."""
+    """Forgets an event."""
     tx.execute(_DELETE, {"event_id": event_id})
+
+
+def _written(value: Any) -> bytes | None:
+    return None if value is None else msgspec.json.encode(value)
+
+
+def _read(document: bytes | None, kind: type[T]) -> T | None:
+    return None if document is None else msgspec.json.decode(document, type=kind)

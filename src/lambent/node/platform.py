@@ -33,6 +33,8 @@ from lambent.store.schema import BULK, MAIN
 
 _SERVICES: Final[dict[str, Any]] = {"iam": Iam, "lambda": Lambda, "logs": Logs, "sts": Sts}
 
+_Workers = dict[str, Callable[[], Awaitable[None]]]
+
 _CREDENTIALS_S: Final = 43_200  # twice as long as an environment lives
 
 
@@ -85,13 +87,11 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         sts = Sts(secret=folder.secret, clock=ground.clock, call=dispatch.call)
         metrics = FunctionMetrics(record_nothing)
         engine = _engine(ground, logs, sts)
-        functions: Lambda
         events = EventQueue(
             database=main,
             clock=ground.clock,
             log=ground.log,
-            invoke=engine.invoke,
-            resolve=lambda arn, qualifier: functions.resolve(arn, qualifier),
+            metrics=metrics,
             stop_grace_s=ground.config.stop_grace_s,
         )
         functions = Lambda(
@@ -120,7 +120,9 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         await stack.enter_async_context(_running("logs", partial(supervise, "logs", logs.run, ground.log)))
         await stack.enter_async_context(_running("engine", engine.run))
         await engine.ready.wait()
-        for name, run in {"event_queue": events.run, "lambda": functions.run}.items():
+        serve_events = partial(events.run, functions.asynchronous)
+        workers: _Workers = {"event_queue": serve_events, "lambda": functions.run}
+        for name, run in workers.items():
             await stack.enter_async_context(_running(name, partial(supervise, name, run, ground.log)))
         yield Platform(dispatch=dispatch, sts=sts, functions=functions, engine=engine)
 

@@ -76,7 +76,7 @@ def asked(path: Path, query: str) -> list[tuple[object, ...]]:
 def schema(path: Path) -> set[tuple[object, ...]]:
     """Everything that the file has, but for how its definition was spaced."""
     found = asked(path, "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master")
-    return {(*row[:3], re.sub(r"\s+", " ", str(row[3]))) for row in found}
+    return {(*row[:3], re.sub(r" (?=[),])", "", re.sub(r"\s+", " ", str(row[3])))) for row in found}
 
 
 @DATABASES

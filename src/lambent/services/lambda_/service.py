@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from lambent.aws.arn import parse_function
 from lambent.aws.caller import Caller, Scope
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
@@ -18,10 +17,12 @@ from lambent.engine.interpreters import Choice
 from lambent.engine.metrics import FunctionMetrics
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.observe.log import Log
-from lambent.services.lambda_ import rows
+from lambent.protocol.http import HttpRequest, HttpResponse, UrlTarget
+from lambent.services.lambda_ import rows, url_requests
 from lambent.services.lambda_.api import (
     aliases,
     code_location,
+    event_invoke,
     functions,
     invoke,
     layer_policies,
@@ -32,15 +33,16 @@ from lambent.services.lambda_.api import (
     settings,
     tags,
     updates,
+    urls,
     versions,
 )
+from lambent.services.lambda_.asynchronous import Asynchronous
 from lambent.services.lambda_.catalogue import Catalogue
 from lambent.services.lambda_.identities import Identities
 from lambent.services.lambda_.layers import rows as layer_rows
 from lambent.services.lambda_.layers.catalogue import LayerCatalogue
-from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run
+from lambent.services.lambda_.model import FunctionVersion, check_may_run
 from lambent.services.lambda_.packages import Packages
-from lambent.services.lambda_.run import choose
 from lambent.services.lambda_.sealed import CANNOT_DECRYPT, CannotOpenError, OpenedWhenRead, Seal
 from lambent.services.lambda_.worker import Worker
 from lambent.store.blobs import DamagedBlobError
@@ -64,7 +66,14 @@ class EventQueue(Protocol):
     """What keeps asynchronous invocations until they ran: `engine.event_queue.EventQueue`."""
 
     async def put(
-        self, scope: Scope, function_arn: str, qualifier: str | None, payload: bytes, *, request_id: str
+        self,
+        scope: Scope,
+        function_arn: str,
+        qualifier: str | None,
+        payload: bytes,
+        *,
+        request_id: str,
+        trace_header: str | None = None,
     ) -> None:
         """Returns once the event is committed."""
 
@@ -98,12 +107,15 @@ class Lambda:
     catalogue: Catalogue = field(init=False)
     layers: LayerCatalogue = field(init=False)
     worker: Worker = field(init=False)
+    asynchronous: Asynchronous = field(init=False)
+    """What the event queue asks about functions."""
 
     def __post_init__(self) -> None:
         self.packages = Packages(self.folder, self.clock)
         self.seal = Seal(self.secret)
         self.catalogue = Catalogue(self.packages.folder, self.seal)
         self.layers = LayerCatalogue()
+        self.asynchronous = Asynchronous(self)
         self.worker = Worker(
             database=self.database,
             packages=self.packages,
@@ -133,16 +145,9 @@ class Lambda:
         """GET /_lambent/code/…: status, headers and the package that a Code.Location is the address of."""
         return await code_location.page(self, path, query)
 
-    async def resolve(self, function_arn: str, qualifier: str | None) -> FunctionSpec:
-        """What an event for this function and qualifier runs now, its code unpacked.
-
-        Raises:
-            ApiError: ResourceNotFoundException, when it has been deleted; ResourceConflictException, when it cannot
-                run.
-        """
-        reference = parse_function(function_arn)
-        key = FunctionKey(reference.account or "", reference.region or "", reference.name)
-        return await self.ready_spec(choose(self, key, qualifier))
+    async def url_page(self, target: UrlTarget, request: HttpRequest, request_id: str) -> HttpResponse:
+        """The answer to a request for a function URL."""
+        return await url_requests.page(self, target, request, request_id)
 
     async def ready_spec(self, version: FunctionVersion) -> FunctionSpec:
         """What the engine needs to run a version, with its code and layers unpacked and its variables opened.
@@ -186,8 +191,11 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "AddPermission": permissions.add_permission,
     "CreateAlias": aliases.create_alias,
     "CreateFunction": functions.create_function,
+    "CreateFunctionUrlConfig": urls.create_function_url_config,
     "DeleteAlias": aliases.delete_alias,
     "DeleteFunction": functions.delete_function,
+    "DeleteFunctionUrlConfig": urls.delete_function_url_config,
+    "DeleteFunctionEventInvokeConfig": event_invoke.delete_function_event_invoke_config,
     "DeleteLayerVersion": layers.delete_layer_version,
     "DeleteResourcePolicy": permissions.delete_resource_policy,
     "GetAccountSettings": settings.get_account_settings,
@@ -196,7 +204,9 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "GetFunctionCodeSigningConfig": settings.get_function_code_signing_config,
     "GetFunctionConcurrency": settings.get_function_concurrency,
     "GetFunctionConfiguration": functions.get_function_configuration,
+    "GetFunctionEventInvokeConfig": event_invoke.get_function_event_invoke_config,
     "GetFunctionRecursionConfig": recursion.get_function_recursion_config,
+    "GetFunctionUrlConfig": urls.get_function_url_config,
     "GetLayerVersion": layers.get_layer_version,
     "GetLayerVersionByArn": layers.get_layer_version_by_arn,
     "GetLayerVersionPolicy": layer_policies.get_layer_version_policy,
@@ -207,6 +217,8 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "InvokeAsync": invoke.invoke_async,
     "InvokeWithResponseStream": invoke.invoke_with_response_stream,
     "ListAliases": aliases.list_aliases,
+    "ListFunctionUrlConfigs": urls.list_function_url_configs,
+    "ListFunctionEventInvokeConfigs": event_invoke.list_function_event_invoke_configs,
     "ListFunctions": functions.list_functions,
     "ListLayerVersions": layers.list_layer_versions,
     "ListLayers": layers.list_layers,
@@ -214,6 +226,7 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "ListVersionsByFunction": versions.list_versions_by_function,
     "PublishLayerVersion": layers.publish_layer_version,
     "PublishVersion": versions.publish_version,
+    "PutFunctionEventInvokeConfig": event_invoke.put_function_event_invoke_config,
     "PutFunctionRecursionConfig": recursion.put_function_recursion_config,
     "PutResourcePolicy": permissions.put_resource_policy,
     "PutRuntimeManagementConfig": runtime_management.put_runtime_management_config,
@@ -224,4 +237,6 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "UpdateAlias": aliases.update_alias,
     "UpdateFunctionCode": updates.update_function_code,
     "UpdateFunctionConfiguration": updates.update_function_configuration,
+    "UpdateFunctionEventInvokeConfig": event_invoke.update_function_event_invoke_config,
+    "UpdateFunctionUrlConfig": urls.update_function_url_config,
 }

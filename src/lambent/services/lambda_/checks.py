@@ -2,6 +2,7 @@
 
 from lambent.aws import quotas
 from lambent.aws.errors import ApiError
+from lambent.services.lambda_.destinations import check_dead_letter
 from lambent.services.lambda_.images import check_image_config
 from lambent.services.lambda_.model import Configuration, Vpc
 
@@ -31,6 +32,7 @@ def check_configuration(configuration: Configuration, *, accept_retired: bool) -
         raise _invalid(f"{configuration.runtime} is not supported for SnapStart enabled functions.")
     if configuration.vpc is not None:
         _check_vpc(configuration.vpc)
+    check_dead_letter(configuration.dead_letter_arn)
 
 
 def _check_runtime(runtime: str, *, accept_retired: bool) -> None:

@@ -4,6 +4,7 @@ They have the right types and lengths and every required member, so that they ca
 kept to. What a protocol has no way to say (an empty list in a query string, a control character in XML) is not made.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -162,6 +163,32 @@ def requests(service: str, operation: str, protocol: str | None = None) -> Value
     model = models.service(service)
     shape = model.input(operation)
     return _of(service, protocol or model.metadata.protocol).structure(shape) if shape else st.just({})
+
+
+def likely_requests(service: str, operation: str, likely: Mapping[str, Values]) -> Values:
+    """Parameters of an operation of which many have values that mean something where they arrive.
+
+    `likely` has such values by member name, at the top: the names of functions that are there, say. A member that
+    it names and that is required has one of those nine times in ten.
+    """
+    model = models.service(service)
+    shape = model.input(operation)
+    if shape is None:
+        return st.just({})
+    generated = _of(service, JSON)
+    chosen = {
+        name: _nine_in_ten(likely[name], generated.value(member, 0))
+        for name, member in model.members(shape).items()
+        if name in likely
+    }
+    required = {name: value for name, value in chosen.items() if name in shape.required}
+    optional = {name: value for name, value in chosen.items() if name not in shape.required}
+    meant = st.fixed_dictionaries(required, optional=optional)
+    return st.tuples(requests(service, operation, JSON), meant).map(lambda both: both[0] | both[1])
+
+
+def _nine_in_ten(likely: Values, any_one: Values) -> Values:
+    return st.integers(0, 9).flatmap(lambda roll: any_one if roll == 0 else likely)
 
 
 def results(service: str, operation: str, protocol: str | None = None) -> Values:

@@ -7,37 +7,49 @@ an operation raises becomes its AWS error; anything else is our failure: 500 wit
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any, Final
 
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
+from lambent.aws.http_events import refusal
 from lambent.dispatch import Dispatch
 from lambent.gateway import cors
 from lambent.gateway.authenticate import Authenticator, Identity
 from lambent.gateway.body import Disconnected, Receive, limit_of, read_body
+from lambent.gateway.chunks import Send, send_chunks
+from lambent.gateway.hosts import function_url, with_url_body
 from lambent.observe.log import Log
-from lambent.protocol.http import HttpRequest, HttpResponse
+from lambent.protocol.http import CutOffError, HttpRequest, HttpResponse, UrlTarget
 from lambent.protocol.parse import parse
 from lambent.protocol.route import Route, route
 from lambent.protocol.serialize import serialize, serialize_error
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Page = Callable[[HttpRequest], Awaitable[HttpResponse]]
+UrlPage = Callable[[UrlTarget, HttpRequest, str], Awaitable[HttpResponse]]
+"""Answers a request, with its id, to a function URL."""
 
 OWN_PATHS: Final = "/_lambent/"
 _FAILED: Final = "The service encountered an internal error."
 
 
 class Front:
-    """The application for one door. `pages` are our own, by path prefix; the longest first."""
+    """The application for one door. `pages` are our own, by path prefix, the longest first; `url_page` is the URLs'."""
 
     def __init__(
-        self, dispatch: Dispatch, authenticator: Authenticator, *, log: Log, pages: Mapping[str, Page]
+        self,
+        dispatch: Dispatch,
+        authenticator: Authenticator,
+        *,
+        log: Log,
+        pages: Mapping[str, Page],
+        url_page: UrlPage,
     ) -> None:
         self.dispatch = dispatch
         self.authenticator = authenticator
         self._log = log
         self._pages = dict(sorted(pages.items(), key=lambda page: -len(page[0])))
+        self._url_page = url_page
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answers one HTTP request. A client that goes away meanwhile does not stop what it asked for."""
@@ -45,13 +57,16 @@ class Front:
         headers: dict[str, str] = {}
         for name, value in scope["headers"]:
             key, text = name.decode("latin-1"), value.decode("latin-1")
-            headers[key] = f"{headers[key]},{text}" if key in headers else text
+            between = "; " if key == "cookie" else ","
+            headers[key] = f"{headers[key]}{between}{text}" if key in headers else text
         request = HttpRequest(
             method=scope["method"],
             path=scope["raw_path"].decode("latin-1"),
             query=scope["query_string"].decode("latin-1"),
             headers=headers,
             body=b"",
+            version=scope["http_version"],
+            client=scope["client"][0] if scope.get("client") else "",
         )
         try:
             response = await self._answer(request, receive, request_id)
@@ -61,12 +76,23 @@ class Front:
         lowered = {name.lower() for name, _ in head}
         if b"x-amzn-requestid" not in lowered:
             head.append((b"x-amzn-RequestId", request_id.encode()))
-        if b"content-length" not in lowered and response.status not in (204, 304):
+        if b"content-length" not in lowered and response.status not in (204, 304) and response.chunks is None:
             head.append((b"content-length", b"%d" % len(response.body)))
         await send({"type": "http.response.start", "status": response.status, "headers": head})
-        await send({"type": "http.response.body", "body": response.body})
+        if response.chunks is None:
+            await send({"type": "http.response.body", "body": response.body})
+            return
+        try:
+            await send_chunks(response.chunks, receive, send)
+        except* CutOffError:
+            pass
+        except* Exception:  # its head is out already: the connection breaks off
+            self._log.error("gateway.failed", request_id=request_id, path=request.path)
 
     async def _answer(self, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
+        target = function_url(request)
+        if target is not None:  # it has a CORS configuration of its own
+            return await self._of_url(target, request, receive, request_id)
         origin = request.headers.get("origin")
         if origin is None:
             return await self._routed(request, receive, request_id)
@@ -75,11 +101,11 @@ class Front:
         if request.method == "OPTIONS":
             return HttpResponse(204, cors.preflight_headers(origin, request.headers), b"")
         response = await self._routed(request, receive, request_id)
-        return HttpResponse(response.status, [*response.headers, *cors.answer_headers(origin)], response.body)
+        return replace(response, headers=[*response.headers, *cors.answer_headers(origin)])
 
     async def _routed(self, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
         if request.path.startswith(OWN_PATHS):
-            return await self._own_page(request, request_id)
+            return await self._own_page(request, receive, request_id)
         started = time.perf_counter()
         way: Route | None = None
         identity: Identity | None = None
@@ -118,11 +144,27 @@ class Front:
                 **_named(way),
             )
 
-    async def _own_page(self, request: HttpRequest, request_id: str) -> HttpResponse:
+    async def _of_url(self, target: UrlTarget, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
+        try:
+            return await self._url_page(target, await with_url_body(request, receive), request_id)
+        except ApiError as error:  # of reading the body
+            answer = refusal(413, error)
+            return HttpResponse(answer.status, [*answer.headers, ("connection", "close")], answer.body)
+        except Disconnected:
+            raise
+        except Exception:
+            self._log.error("gateway.failed", request_id=request_id, url_id=target.url_id)
+            return HttpResponse(500, [("content-type", "text/plain")], _FAILED.encode())
+
+    async def _own_page(self, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
         for prefix, page in self._pages.items():
             if request.path.startswith(prefix):
                 try:
-                    return await page(request)
+                    return await page(await _with_body(request, receive))
+                except ApiError as error:  # of the body
+                    return HttpResponse(413, [("content-type", "text/plain")], f"{error.message}\n".encode())
+                except Disconnected:
+                    raise
                 except Exception:
                     self._log.error("gateway.failed", request_id=request_id, path=request.path)
                     return HttpResponse(500, [("content-type", "text/plain")], _FAILED.encode())
@@ -140,7 +182,7 @@ async def _with_body(request: HttpRequest, receive: Receive) -> HttpRequest:
     )
     if not body:
         return request
-    return HttpRequest(request.method, request.path, request.query, headers, body)
+    return request.with_body(body)
 
 
 def _caller(identity: Identity, request: HttpRequest, request_id: str) -> Caller:

@@ -29,11 +29,16 @@ class HttpRequest:
         return replace(self, body=body)
 
 
+class CutOffError(Exception):
+    """An answer breaks off because whoever makes it failed: nothing that we could mend."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
     """An answer to write: the caller adds Content-Length.
 
-    With `chunks` the answer is streamed: `body` is empty, and each chunk goes out when it comes.
+    With `chunks` the answer is streamed: `body` is empty, and each chunk goes out when it comes. Chunks that raise
+    `CutOffError` end in the middle, for the client to see.
     """
 
     status: int

@@ -14,7 +14,7 @@ from lambent.aws.http_events import PRELUDE_END, PRELUDE_TYPE, Headers, Malforme
 from lambent.aws.policy import ANONYMOUS, Principal
 from lambent.aws.trace import new_trace, part
 from lambent.engine.metrics import Resource
-from lambent.protocol.http import HttpRequest, HttpResponse, UrlTarget
+from lambent.protocol.http import CutOffError, HttpRequest, HttpResponse, UrlTarget
 from lambent.services.lambda_ import policies, run, url_cors
 from lambent.services.lambda_.api import urls
 from lambent.services.lambda_.attached import FunctionUrl
@@ -39,10 +39,6 @@ _FORBIDDEN: Final = (
 )
 # Ours: status, headers and cookies before a streamed body. Their limit in a buffered answer is the answer's own.
 _LONGEST_PRELUDE: Final = 1_048_576
-
-
-class BrokenStreamError(Exception):
-    """The function failed in the middle of its answer: the client must see that it is not whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +292,7 @@ class _Body:
         failed = (await self._streamed.result).function_error is not None
         self._count(502 if failed else self.status)
         if failed:
-            raise BrokenStreamError
+            raise CutOffError
         raise StopAsyncIteration
 
     async def aclose(self) -> None:

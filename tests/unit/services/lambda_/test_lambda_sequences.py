@@ -78,7 +78,7 @@ def test_memory_and_store_agree_after_any_sequence(tmp_path_factory, steps):
                     assert alias.versions <= entry.versions.keys()
                 assert all(version.number < entry.function.next_number for version in entry.versions.values())
                 assert entry.specs.keys() == entry.versions.keys()
-            fresh = Catalogue(lambda_.service.packages.folder)
+            fresh = Catalogue(lambda_.service.packages.folder, lambda_.service.seal)
             fresh.put(*await lambda_.service.database.read(rows.everything))
             mine = {entry.function.key: entry for entry in lambda_.service.catalogue.all()}
             assert mine == {entry.function.key: entry for entry in fresh.all()}

@@ -40,7 +40,7 @@ async def create_function(service: "Lambda", caller: Caller, params: Shape) -> S
     configuration = _configuration(service, caller, key, params)
     if service.catalogue.find(key):
         raise _exists(key)
-    await check_role(service, caller, configuration.role)
+    await check_role(service, caller, configuration.role, key.arn())
     code = await _code(service, caller, params, key.region)
     check_size(code, configuration.layers)
     function, *versions = _new(key, configuration, code, params, now_ms=service.clock.now_ms())

@@ -108,7 +108,7 @@ async def update_function_configuration(service: "Lambda", caller: Caller, param
     environment = read_environment(params, service.seal, key.arn())
     layers = resolve(params["Layers"], key.region, caller, service.layers.find) if "Layers" in params else None
     if "Role" in params:
-        await check_role(service, caller, params["Role"])
+        await check_role(service, caller, params["Role"], key.arn())
 
     def change(tx: Connection) -> FunctionVersion:
         _, latest = _current(tx, key)

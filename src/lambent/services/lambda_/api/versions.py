@@ -10,6 +10,7 @@ from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
 from lambent.services.lambda_ import model, rows
 from lambent.services.lambda_.api.names import locate_function
+from lambent.services.lambda_.api.settings import check_code_storage
 from lambent.services.lambda_.api.shapes import check_supported, page, write_version
 from lambent.services.lambda_.model import Function, FunctionVersion
 
@@ -26,6 +27,9 @@ async def publish_version(service: "Lambda", caller: Caller, params: Shape) -> S
     """
     key = locate_function(caller, params["FunctionName"])
     check_supported(params)
+    entry = service.catalogue.get(key)
+    if not model.is_published(entry.latest, entry.function):
+        check_code_storage(service, key.scope, entry.latest.code.zipped_bytes)
 
     def change(tx: Connection) -> tuple[Function, FunctionVersion]:
         function, latest = rows.function(tx, key), rows.version(tx, key, _LATEST)

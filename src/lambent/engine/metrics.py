@@ -4,6 +4,8 @@ Source: AWS Lambda Developer Guide, "Types of metrics for Lambda functions" and 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from lambent.aws.caller import Scope
 from lambent.observe.metrics import Dimensions, Metric, Record
@@ -19,12 +21,10 @@ class FunctionMetrics:
         self, scope: Scope, name: str, value: float, *, of: "Resource", unit: str = "Count", at_ms: int | None = None
     ) -> None:
         """One value of a function's metric; `at_ms` (now unless given) is the start of the invocation."""
-        for dimensions in of.dimensions():
-            self.record(scope, Metric(name, value, dimensions, unit, at_ms))
+        self.record(scope, Metric(name, value, _dimensions(of), unit, at_ms))
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(NamedTuple):
     """What an invocation asked for: a function, perhaps by a qualifier.
 
     `executed_version` is given for an alias with weights only, where it tells the two versions apart.
@@ -34,13 +34,15 @@ class Resource:
     qualifier: str | None = None
     executed_version: str | None = None
 
-    def dimensions(self) -> list[Dimensions]:
-        """None (all functions), the function, the qualifier, the version that ran."""
-        name = ("FunctionName", self.function)
-        found: list[Dimensions] = [(), (name,)]
-        if self.qualifier:
-            resource = ("Resource", f"{self.function}:{self.qualifier}")
-            found.append((name, resource))
-            if self.executed_version:
-                found.append((name, resource, ("ExecutedVersion", self.executed_version)))
-        return found
+
+@lru_cache(10_000)
+def _dimensions(of: Resource) -> tuple[Dimensions, ...]:
+    """None (all functions), the function, the qualifier, the version that ran."""
+    name = ("FunctionName", of.function)
+    found: list[Dimensions] = [(), (name,)]
+    if of.qualifier:
+        resource = ("Resource", f"{of.function}:{of.qualifier}")
+        found.append((name, resource))
+        if of.executed_version:
+            found.append((name, resource, ("ExecutedVersion", of.executed_version)))
+    return tuple(found)

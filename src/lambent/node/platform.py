@@ -18,9 +18,9 @@ from lambent.engine.metrics import FunctionMetrics
 from lambent.engine.variables import Place
 from lambent.node.start import StartRefused
 from lambent.observe.log import Log
-from lambent.observe.metrics import record_nothing
 from lambent.observe.supervise import supervise
 from lambent.protocol.validate import validate
+from lambent.services.cloudwatch.service import CloudWatch
 from lambent.services.iam.service import Iam
 from lambent.services.lambda_.identities import Identities
 from lambent.services.lambda_.service import Lambda
@@ -31,7 +31,7 @@ from lambent.store.folder import DataFolder
 from lambent.store.migrate import SchemaError, prepare, revision_folders
 from lambent.store.schema import BULK, MAIN
 
-_SERVICES: Final[dict[str, Any]] = {"iam": Iam, "lambda": Lambda, "logs": Logs, "sts": Sts}
+_SERVICES: Final[dict[str, Any]] = {"cloudwatch": CloudWatch, "iam": Iam, "lambda": Lambda, "logs": Logs, "sts": Sts}
 
 _Workers = dict[str, Callable[[], Awaitable[None]]]
 
@@ -83,9 +83,10 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         main = await stack.enter_async_context(Database.open(folder.main_db, metadata=MAIN, durable=durable))
         bulk = await stack.enter_async_context(Database.open(folder.bulk_db, metadata=BULK, durable=False))
         logs = Logs(main=main, bulk=bulk, clock=ground.clock, log=ground.log)
+        cloudwatch = CloudWatch(bulk=bulk, clock=ground.clock, log=ground.log)
         iam = Iam(database=main, clock=ground.clock)
         sts = Sts(secret=folder.secret, clock=ground.clock, call=dispatch.call)
-        metrics = FunctionMetrics(record_nothing)
+        metrics = FunctionMetrics(cloudwatch.record)
         engine = _engine(ground, logs, sts)
         events = EventQueue(
             database=main,
@@ -110,6 +111,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         )
         await functions.load()
         tables |= {
+            "cloudwatch": cloudwatch.operations(),
             "iam": iam.operations(),
             "lambda": functions.operations(),
             "logs": logs.operations(),
@@ -117,7 +119,10 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         }
         # Stopped in the opposite order: what the engine's last invocations say is still written.
         stack.push_async_callback(logs.flush)
+        stack.push_async_callback(cloudwatch.flush)
         await stack.enter_async_context(_running("logs", partial(supervise, "logs", logs.run, ground.log)))
+        watch = partial(supervise, "cloudwatch", cloudwatch.run, ground.log)
+        await stack.enter_async_context(_running("cloudwatch", watch))
         await stack.enter_async_context(_running("engine", engine.run))
         await engine.ready.wait()
         serve_events = partial(events.run, functions.asynchronous)

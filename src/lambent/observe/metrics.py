@@ -11,11 +11,11 @@ Dimensions = tuple[tuple[str, str], ...]
 
 
 class Metric(NamedTuple):
-    """One value of a metric. `at_ms` is now unless given."""
+    """One value of a metric, under each of some sets of dimensions. `at_ms` is now unless given."""
 
     name: str
     value: float
-    dimensions: Dimensions = ()
+    dimensions: tuple[Dimensions, ...] = ((),)
     unit: str = "Count"
     at_ms: int | None = None
     namespace: str = "AWS/Lambda"

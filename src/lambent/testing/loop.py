@@ -25,6 +25,8 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         self._jumped_s = 0.0
         self._busy_threads = 0
         super().__init__(_JumpingSelector(self))
+        # A nanosecond, as asyncio has it, is lost in the seconds of a hundred days, and their timers would never end.
+        self._clock_resolution: float = 1e-6
         self.clock = Clock(read=lambda: START + self._jumped_s)
 
     def time(self) -> float:

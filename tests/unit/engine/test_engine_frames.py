@@ -38,6 +38,15 @@ class Recorder(frames.Listener):
     def on_oversized(self) -> None:
         self.note("oversized")
 
+    def on_stream(self, content_type: str) -> None:
+        self.note("stream", content_type.encode("latin-1"))
+
+    def on_chunk(self, data: bytes) -> None:
+        self.note("chunk", data)
+
+    def on_stream_end(self, error_type: str | None, document: bytes) -> None:
+        self.note(f"stream end {error_type}", document)
+
     def on_violation(self, text: str) -> None:
         self.note("violation", text.encode())
 
@@ -137,7 +146,60 @@ def test_a_runtime_that_is_gone_is_no_error() -> None:
     talk(script)
 
 
-kinds = st.sampled_from([frames.RESPONSE, frames.ERROR, frames.INIT_ERROR])
+def test_a_stream_and_how_it_may_end() -> None:
+    async def script(theirs: socket.socket, recorder: Recorder, channel: FrameChannel) -> None:
+        channel.open({})
+        theirs.send(frame(frames.STREAM, b"text/plain") + frame(frames.CHUNK, b"a") + frame(frames.CHUNK, b""))
+        theirs.send(frame(frames.STREAM_END, b"ignored") + frame(frames.STREAM_ERROR, b'{"errorType": "E"}'))
+        theirs.send(frame(frames.STREAM_ERROR, b"\xff no document"))
+        channel.drain()
+        assert recorder.said == [
+            ("stream", b"text/plain"),
+            ("chunk", b"a"),
+            ("chunk", b""),
+            ("stream end None", b""),
+            ("stream end E", b'{"errorType": "E"}'),
+            ("stream end Unhandled", b"\xff no document"),
+        ]
+
+    talk(script)
+
+
+def test_a_paused_channel_reads_nothing_until_it_resumes() -> None:
+    async def script(theirs: socket.socket, recorder: Recorder, channel: FrameChannel) -> None:
+        channel.open({})
+        channel.pause()
+        theirs.send(frame(frames.CHUNK, b"a"))
+        for _turn in range(5):
+            await asyncio.sleep(0)
+        assert recorder.said == []
+        channel.resume()
+        assert await recorder.until(1) == [("chunk", b"a")]
+        channel.pause()
+        channel.close()
+        channel.resume()  # too late, and no harm
+
+    talk(script)
+
+
+def test_a_process_that_writes_without_end_does_not_hold_the_node() -> None:
+    class Writing(socket.socket):
+        def recv(self, *_arguments: object) -> bytes:  # type: ignore[override]
+            return frame(frames.CHUNK, b"x")
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        recorder = Recorder()
+        channel = FrameChannel(Writing(fileno=ours.detach()), recorder)
+        channel.drain()
+        assert 0 < len(recorder.said) < 1000
+        channel.close()
+        theirs.close()
+
+    asyncio.run(main())
+
+
+kinds = st.sampled_from([frames.RESPONSE, frames.ERROR, frames.INIT_ERROR, frames.STREAM, frames.CHUNK])
 
 
 @given(st.lists(st.tuples(kinds, st.binary(max_size=50)), max_size=6), st.lists(st.integers(0, 300), max_size=6))
@@ -145,6 +207,7 @@ def test_how_the_frames_arrive_does_not_matter(sent: list[tuple[int, bytes]], cu
     data = b"".join(frame(kind, payload) for kind, payload in sent)
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     names = {frames.RESPONSE: "response", frames.ERROR: "error", frames.INIT_ERROR: "init error"}
+    names |= {frames.STREAM: "stream", frames.CHUNK: "chunk"}
 
     async def script(theirs: socket.socket, recorder: Recorder, channel: FrameChannel) -> None:
         channel.open({})
@@ -152,5 +215,17 @@ def test_how_the_frames_arrive_does_not_matter(sent: list[tuple[int, bytes]], cu
             theirs.send(data[start:end])
             channel.drain()
         assert recorder.said == [(names[kind], payload) for kind, payload in sent]
+
+    talk(script)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_the_reader(data: bytes) -> None:
+    async def script(theirs: socket.socket, recorder: Recorder, channel: FrameChannel) -> None:
+        channel.open({})
+        theirs.send(data)
+        channel.drain()
+        theirs.send(b"\x00\x00\x00\x00\x10")
+        channel.drain()
 
     talk(script)

@@ -1,11 +1,18 @@
 """The HTTP Runtime API, spoken to by http.client, curl-like bytes and AWS's client (see test_parity)."""
 
 import asyncio
+import base64
+import contextlib
 import http.client
+import itertools
 import json
 import socket
 from collections.abc import Callable
 from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lambent.engine.frames import Listener
 from lambent.engine.report import MAX_RESPONSE_BYTES
@@ -45,11 +52,24 @@ class Runner(Listener):
     def on_oversized(self) -> None:
         self.said.append(("oversized", b""))
 
+    def on_stream(self, content_type: str) -> None:
+        self.said.append(("stream", content_type.encode()))
+
+    def on_chunk(self, data: bytes) -> None:
+        if self.said[-1][0] == "chunk":
+            data = self.said.pop()[1] + data
+        self.said.append(("chunk", data))
+
+    def on_stream_end(self, error_type: str | None, document: bytes) -> None:
+        self.said.append((f"stream end {error_type}", document))
+
     def on_violation(self, text: str) -> None:
-        raise AssertionError(text)
+        self.said.append(("violation", text.encode()))
 
 
-def serve(client: Callable[[str, int], Any], *, event: bytes | None = b'{"a": 1}') -> tuple[Any, Runner]:
+def serve(
+    client: Callable[[str, int], Any], *, event: bytes | None = b'{"a": 1}', stream: bool = False
+) -> tuple[Any, Runner]:
     """What a blocking client returns, run in a thread against the API; and what the environment heard."""
 
     async def main() -> tuple[Any, Runner]:
@@ -58,7 +78,7 @@ def serve(client: Callable[[str, int], Any], *, event: bytes | None = b'{"a": 1}
         runner = Runner()
         api = RuntimeApi(listening, ours, runner)
         if event is not None:
-            runner.on_first = lambda: api.invoke(HEADER, event)
+            runner.on_first = lambda: api.invoke({**HEADER, "stream": stream}, event)
         api.open({"handler": "app.handler"})
         try:
             return await asyncio.to_thread(client, *listening.getsockname()), runner
@@ -252,3 +272,180 @@ def test_an_event_whose_connection_broke_is_given_again() -> None:
             return answer
 
     assert serve(client)[0] == (200, {"a": 1})
+
+
+# Streamed responses
+
+
+def streamed(*parts: bytes, headers: bytes = b"", after: bytes = b"") -> Callable[[str, int], bytes]:
+    """A client that answers R1 with a streamed response, and what it is told."""
+    head = (
+        f"POST {BASE}/invocation/R1/response HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        "Lambda-Runtime-Function-Response-Mode: streaming\r\n"
+    ).encode()
+
+    def client(host: str, port: int) -> bytes:
+        with socket.create_connection((host, port), timeout=10) as sock:
+            sock.sendall(f"GET {BASE}/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+            sock.sendall(head + headers + b"\r\n")
+            for part in parts:
+                sock.sendall(part)
+            if after:
+                sock.sendall(after)
+            sock.shutdown(socket.SHUT_WR)
+            told = b""
+            while part := sock.recv(65536):
+                told += part
+            return told
+
+    return client
+
+
+ERROR = base64.b64encode(b'{"errorType": "A.B", "errorMessage": "m"}')
+
+
+def test_a_streamed_response_is_passed_on_as_it_comes() -> None:
+    client = streamed(b"3\r\none\r\n", b"3\r\ntwo\r\n", b"0\r\n\r\n", headers=b"Content-Type: text/event-stream\r\n")
+    told, runner = serve(client, stream=True)
+    assert told.startswith(b"HTTP/1.1 202 Accepted\r\n")
+    assert runner.said == [
+        ("ready", b""),
+        ("stream", b"text/event-stream"),
+        ("chunk", b"onetwo"),
+        ("stream end None", b""),
+    ]
+
+
+def test_without_a_content_type_it_is_bytes() -> None:
+    _told, runner = serve(streamed(b"0\r\n\r\n"), stream=True)
+    assert runner.said[1:] == [("stream", b"application/octet-stream"), ("stream end None", b"")]
+
+
+def test_trailers_tell_of_an_error_in_the_middle() -> None:
+    trailers = (
+        b"0\r\nLambda-Runtime-Function-Error-Type: A.B\r\nLambda-Runtime-Function-Error-Body: " + ERROR + b"\r\n\r\n"
+    )
+    client = streamed(b"1\r\nx\r\n", trailers, headers=b"Trailer: Lambda-Runtime-Function-Error-Type\r\n")
+    told, runner = serve(client, stream=True)
+    assert told.startswith(b"HTTP/1.1 202 ")
+    assert runner.said[-1] == ("stream end A.B", b'{"errorType": "A.B", "errorMessage": "m"}')
+
+
+@pytest.mark.parametrize(
+    ("trailers", "end"),
+    [
+        (b"Lambda-Runtime-Function-Error-Type: A.B\r\n", ("stream end A.B", b"")),
+        (b"Lambda-Runtime-Function-Error-Body: e30=\r\n", ("stream end Unhandled", b"{}")),
+        (b"Lambda-Runtime-Function-Error-Body: no base64!\r\n", ("stream end Unhandled", b"no base64!")),
+        (b"Lambda-Runtime-Function-Error-Type: " + b"x" * 5000 + b"\r\n", ("stream end " + "x" * 256, b"")),
+        (b"Lambda-Runtime-Invocation-Id: of another\r\nX: y\r\n", ("stream end None", b"")),
+        (b"".join(b"X%d: y\r\n" % number for number in range(5000)), ("stream end None", b"")),
+    ],
+)
+def test_trailers_may_be_anything(trailers: bytes, end: tuple[str, bytes]) -> None:
+    _told, runner = serve(streamed(b"1\r\nx\r\n", b"0\r\n" + trailers + b"\r\n"), stream=True)
+    assert runner.said[-1] == end
+
+
+def test_a_trailer_without_end_is_cut_off() -> None:
+    endless = b"0\r\nX: " + b"x" * 3_000_000
+
+    def client(host: str, port: int) -> bytes:
+        try:
+            return streamed(b"1\r\nx\r\n", endless)(host, port)
+        except OSError:
+            return b""
+
+    told, runner = serve(client, stream=True)
+    assert told == b""
+    assert runner.said[-1] == ("violation", b"its streamed response broke off")
+
+
+def test_a_connection_that_ends_in_the_middle_is_a_violation() -> None:
+    _told, runner = serve(streamed(b"5\r\nab"), stream=True)
+    assert runner.said[1:] == [
+        ("stream", b"application/octet-stream"),
+        ("chunk", b"ab"),
+        ("violation", b"its streamed response broke off"),
+    ]
+
+
+def test_what_is_no_chunk_is_refused() -> None:
+    told, runner = serve(streamed(b"zz\r\nab"), stream=True)
+    assert told.startswith(b"HTTP/1.1 400 ")
+    assert runner.said[-1] == ("violation", b"its streamed response broke off")
+
+
+def test_who_wants_it_whole_gets_a_streamed_response_whole() -> None:
+    told, runner = serve(streamed(b"3\r\n[1,\r\n", b"2\r\n2]\r\n", b"0\r\n\r\n"))
+    assert told.startswith(b"HTTP/1.1 202 ")
+    assert runner.said[1:] == [("response", b"[1,2]")]
+
+
+def test_who_wants_it_whole_gets_its_error() -> None:
+    client = streamed(b"1\r\nx\r\n", b"0\r\nLambda-Runtime-Function-Error-Body: " + ERROR + b"\r\n\r\n")
+    _told, runner = serve(client)
+    assert runner.said[1:] == [("error", b'{"errorType": "A.B", "errorMessage": "m"}')]
+
+
+def test_who_wants_it_whole_gets_six_megabytes_at_most() -> None:
+    piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+    told, runner = serve(streamed(*[piece] * 7, b"0\r\n\r\n"))
+    assert told.startswith(b"HTTP/1.1 413 ")
+    assert runner.said[1:] == [("oversized", b"")]
+
+
+def test_a_buffered_response_to_who_wants_a_stream_is_a_response() -> None:
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            api.ask("GET", "/invocation/next")
+            assert api.headers["Lambent-Response-Mode"] == "streaming"
+            return api.ask("POST", "/invocation/R1/response", b"[2]")
+
+    assert serve(client, stream=True)[1].said[1:] == [("response", b"[2]")]
+
+
+def test_a_stream_of_another_invocation_is_refused() -> None:
+    mode = {"Lambda-Runtime-Function-Response-Mode": "streaming"}
+
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            api.ask("GET", "/invocation/next")
+            found = [api.ask("POST", "/invocation/R2/response", b"x", mode)]
+            found.append(api.ask("POST", "/invocation/R1/response", b"x", mode | {"Lambda-Runtime-Invocation-Id": "x"}))
+            found.append(api.ask("POST", "/invocation/R1/response", b"x", mode))
+            found.append(api.ask("POST", "/invocation/R1/response", b"x", mode))
+            found.append(api.ask("POST", "/invocation/R1/error", b"{}"))
+            return [(status, body.get("errorType")) for status, body in found]
+
+    answers, runner = serve(client, stream=True)
+    assert answers == [
+        (400, "InvalidRequestID"),
+        (400, "InvalidInvocationId"),
+        (202, None),
+        (403, "InvalidStateTransition"),
+        (403, "InvalidStateTransition"),
+    ]
+    assert [kind for kind, _payload in runner.said] == ["ready", "stream", "chunk", "stream end None"]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), st.lists(st.integers(0, 3000), max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_how_a_streamed_body_arrives_does_not_matter(chunks: list[bytes], cuts: list[int]) -> None:
+    body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+    _told, runner = serve(streamed(*(body[start:end] for start, end in itertools.pairwise(places))), stream=True)
+    expected = [("chunk", b"".join(chunks))] if chunks else []
+    assert runner.said[2:] == [*expected, ("stream end None", b"")]
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=60, deadline=None)
+def test_no_streamed_body_breaks_the_api(body: bytes) -> None:
+    def client(host: str, port: int) -> None:
+        with contextlib.suppress(ConnectionError):
+            streamed(body)(host, port)
+
+    _told, runner = serve(client, stream=True)
+    assert runner.said[-1][0] in ("violation", "stream end None", "stream end Unhandled")

@@ -17,7 +17,7 @@ from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.engine import pool
-from lambent.engine.admission import Admission, Release, throttled
+from lambent.engine.admission import Admission, Allotment, Release, throttled
 from lambent.engine.environment import INIT_LIMIT_S, Environment, InitFailure, Run, Sandbox, Surroundings
 from lambent.engine.gauges import Gauges
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
@@ -171,9 +171,16 @@ class Engine:
         for allocation in allocations:
             self._fill(allocation)
 
-    def progress(self, digest: str, qualifier: str) -> Progress | None:
+    def allot(self, scope: Scope, arn: str, allotment: Allotment | None) -> None:
+        """What a function reserves and has provisioned from now on; None when it was deleted."""
+        if allotment is None:
+            self.admission.forget(scope, arn)
+        else:
+            self.admission.allot(scope, arn, allotment)
+
+    def progress(self, key: Key) -> Progress | None:
         """How far what was planned for a version and a qualifier is; None when nothing is planned."""
-        allocation = self._provisioned.get(Key(digest, qualifier))
+        allocation = self._provisioned.get(key)
         return allocation.progress if allocation else None
 
     @property

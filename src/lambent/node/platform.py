@@ -87,7 +87,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         iam = Iam(database=main, clock=ground.clock)
         sts = Sts(secret=folder.secret, clock=ground.clock, call=dispatch.call)
         metrics = FunctionMetrics(cloudwatch.record)
-        engine = _engine(ground, logs, sts)
+        engine = _engine(ground, logs, sts, metrics)
         events = EventQueue(
             database=main,
             clock=ground.clock,
@@ -132,7 +132,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         yield Platform(dispatch=dispatch, sts=sts, functions=functions, engine=engine)
 
 
-def _engine(ground: Ground, logs: Logs, sts: Sts) -> Engine:
+def _engine(ground: Ground, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> Engine:
     async def credentials(role: str, session: str) -> dict[str, str]:
         issued = sts.role_credentials(role, session, _CREDENTIALS_S)
         return {
@@ -155,6 +155,7 @@ def _engine(ground: Ground, logs: Logs, sts: Sts) -> Engine:
         interpreters=ground.interpreters,
         clock=ground.clock,
         log=ground.log,
+        metrics=metrics,
         settings=settings,
     )
 

@@ -53,6 +53,7 @@ class Asynchronous:
             payload=event.payload,
             request_id=event.request_id,
             trace_header=event.trace_header,
+            is_event=True,
         )
         answer = await run(self.service, asked)
         return Response(

@@ -5,13 +5,13 @@ Source of truth is the store.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from lambent.aws.caller import Scope
 from lambent.engine.spec import FunctionSpec
-from lambent.services.lambda_.attached import Attached, FunctionUrl
+from lambent.services.lambda_.attached import Attached, FunctionUrl, ReservedConcurrency
 from lambent.services.lambda_.model import LATEST, Alias, Function, FunctionKey, FunctionVersion, not_found
 from lambent.services.lambda_.sealed import OpenedWhenRead, Seal
 
@@ -65,12 +65,16 @@ class Entry:
 class Catalogue:
     """The functions of all accounts and regions.
 
-    `code_dir` says where a package's folder is, `seal` opens environment variables.
+    `code_dir` says where a package's folder is, `seal` opens environment variables, `changed` is told of each function
+    of which something was put or removed.
     """
 
-    def __init__(self, code_dir: Callable[[str], Path], seal: Seal) -> None:
+    def __init__(
+        self, code_dir: Callable[[str], Path], seal: Seal, changed: Callable[[FunctionKey], None] = lambda _key: None
+    ) -> None:
         self._code_dir = code_dir
         self._seal = seal
+        self._tell = changed
         self._entries: dict[FunctionKey, Entry] = {}
         self._urls: dict[str, FunctionUrl] = {}
 
@@ -119,28 +123,45 @@ class Catalogue:
                 entry = self._entries[thing.key]
                 entry.versions[thing.version] = thing
                 entry.specs[thing.version] = spec(thing, self._code_dir, self._seal)
+        for key in {thing.key for thing in changed}:
+            self._changed(key)
 
     def remove(self, key: FunctionKey) -> None:
         """Forgets a function, its versions and its aliases."""
         entry = self._entries.pop(key, None)
         for url in entry.all_its(FunctionUrl) if entry else ():
             self._urls.pop(url.url_id, None)
+        self._changed(key)
 
     def remove_version(self, key: FunctionKey, version: str) -> None:
         entry = self._entries[key]
         entry.versions.pop(version, None)
         entry.specs.pop(version, None)
         self._detach(entry, version)
+        self._changed(key)
 
     def remove_alias(self, key: FunctionKey, name: str) -> None:
         entry = self._entries[key]
         entry.aliases.pop(name, None)
         self._detach(entry, name)
+        self._changed(key)
 
     def remove_attached(self, key: FunctionKey, kind: type[Attached], qualifier: str = "") -> None:
         gone = self._entries[key].attached.pop((kind, qualifier), None)
         if isinstance(gone, FunctionUrl):
             self._urls.pop(gone.url_id, None)
+        self._changed(key)
+
+    def _changed(self, key: FunctionKey) -> None:
+        """What is reserved is in the specs too, for whoever has nothing but those."""
+        entry = self._entries.get(key)
+        if entry:
+            reserved = entry.its(ReservedConcurrency)
+            limit = reserved.limit if reserved else None
+            for version, its_spec in entry.specs.items():
+                if its_spec.reserved != limit:
+                    entry.specs[version] = replace(its_spec, reserved=limit)
+        self._tell(key)
 
     def _detach(self, entry: Entry, qualifier: str) -> None:
         for kind, its_qualifier in list(entry.attached):

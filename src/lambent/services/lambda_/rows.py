@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import Column, Integer, String, Table, Text, bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
+from lambent.aws.caller import Scope
 from lambent.services.lambda_.attached import KINDS, Attached
 from lambent.services.lambda_.model import Alias, Function, FunctionKey, FunctionVersion
 from lambent.store.schema import MAIN
@@ -63,6 +64,9 @@ SELECT_ALIAS = select(ALIASES.c.document).where(*_of(ALIASES), _ALIAS)
 SELECT_ALIASES = select(ALIASES.c.document).where(*_of(ALIASES))
 SELECT_ATTACHED = select(ATTACHED.c.document).where(*_of(ATTACHED), _KIND, _QUALIFIER)
 SELECT_ATTACHED_OF_KIND = select(ATTACHED.c.document).where(*_of(ATTACHED), _KIND)
+SELECT_ATTACHED_OF_ACCOUNT = select(ATTACHED.c.document).where(
+    ATTACHED.c.account == bindparam("its_account"), ATTACHED.c.region == bindparam("its_region"), _KIND
+)
 SELECT_ALL_FUNCTIONS = select(FUNCTIONS.c.document)
 SELECT_ALL_VERSIONS = select(VERSIONS.c.document)
 SELECT_ALL_ALIASES = select(ALIASES.c.document)
@@ -110,6 +114,13 @@ def attached(tx: Connection, key: FunctionKey, kind: type[A], qualifier: str = "
 def attached_of_kind(tx: Connection, key: FunctionKey, kind: type[A]) -> list[A]:
     """What of this kind is attached to the function or any qualifier of it."""
     found = tx.execute(SELECT_ATTACHED_OF_KIND, _where(key, kind=kind.__name__)).scalars()
+    return [msgspec.json.decode(row, type=kind) for row in found]
+
+
+def attached_of_account(tx: Connection, scope: Scope, kind: type[A]) -> list[A]:
+    """What of this kind is attached to any function of an account in a region."""
+    parameters = {"its_account": scope.account, "its_region": scope.region, "its_kind": kind.__name__}
+    found = tx.execute(SELECT_ATTACHED_OF_ACCOUNT, parameters).scalars()
     return [msgspec.json.decode(row, type=kind) for row in found]
 
 

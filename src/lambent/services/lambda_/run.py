@@ -34,6 +34,7 @@ class Asked:
     client_context: str | None = None
     trace_header: str | None = None
     want_tail: bool = False
+    is_event: bool = False  # asynchronous: requests per second are not limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ def _invocation(service: "Lambda", asked: Asked, version: FunctionVersion) -> In
         client_context=asked.client_context,
         trace_header=_trace_header(service, asked),
         want_tail=asked.want_tail,
+        is_event=asked.is_event,
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,10 @@ from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.config import Config
 from lambent.dispatch import Call, Handler, Shape
+from lambent.engine.admission import Allotment
 from lambent.engine.interpreters import Choice
 from lambent.engine.metrics import FunctionMetrics
+from lambent.engine.provisioned import Key, Plan, Progress
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.observe.log import Log
 from lambent.protocol.http import HttpRequest, HttpResponse, UrlTarget
@@ -22,12 +24,14 @@ from lambent.services.lambda_ import rows, url_requests
 from lambent.services.lambda_.api import (
     aliases,
     code_location,
+    concurrency,
     event_invoke,
     functions,
     invoke,
     layer_policies,
     layers,
     permissions,
+    provisioned,
     recursion,
     runtime_management,
     settings,
@@ -43,6 +47,7 @@ from lambent.services.lambda_.layers import rows as layer_rows
 from lambent.services.lambda_.layers.catalogue import LayerCatalogue
 from lambent.services.lambda_.model import FunctionVersion, check_may_run
 from lambent.services.lambda_.packages import Packages
+from lambent.services.lambda_.provisioned_worker import ProvisionedWorker
 from lambent.services.lambda_.sealed import CANNOT_DECRYPT, CannotOpenError, OpenedWhenRead, Seal
 from lambent.services.lambda_.worker import Worker
 from lambent.store.blobs import DamagedBlobError
@@ -60,6 +65,15 @@ class Engine(Protocol):
 
     async def retire(self, arn: str, *, keep_digests: frozenset[str] = frozenset()) -> None:
         """Lets go of a function's other environments."""
+
+    def allot(self, scope: Scope, arn: str, allotment: Allotment | None) -> None:
+        """What a function reserves and has provisioned."""
+
+    def provision(self, arn: str, plans: Sequence[Plan]) -> None:
+        """Keeps these environments of a function."""
+
+    def progress(self, key: Key) -> Progress | None:
+        """How far that is."""
 
 
 class EventQueue(Protocol):
@@ -107,13 +121,17 @@ class Lambda:
     catalogue: Catalogue = field(init=False)
     layers: LayerCatalogue = field(init=False)
     worker: Worker = field(init=False)
+    provisioned: ProvisionedWorker = field(init=False)
     asynchronous: Asynchronous = field(init=False)
     """What the event queue asks about functions."""
 
     def __post_init__(self) -> None:
         self.packages = Packages(self.folder, self.clock)
         self.seal = Seal(self.secret)
-        self.catalogue = Catalogue(self.packages.folder, self.seal)
+        self.catalogue = Catalogue(self.packages.folder, self.seal, lambda key: self.provisioned.changed(key))
+        self.provisioned = ProvisionedWorker(
+            catalogue=self.catalogue, keeper=self.engine, ready_spec=self.ready_spec, clock=self.clock
+        )
         self.layers = LayerCatalogue()
         self.asynchronous = Asynchronous(self)
         self.worker = Worker(
@@ -135,7 +153,9 @@ class Lambda:
 
     async def run(self) -> None:
         """Background work, until cancelled."""
-        await self.worker.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.worker.run(), name="lambda.worker")
+            tasks.create_task(self.provisioned.run(), name="lambda.provisioned")
 
     def operations(self) -> dict[str, Handler]:
         """The operations that exist, by name."""
@@ -194,15 +214,17 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "CreateFunctionUrlConfig": urls.create_function_url_config,
     "DeleteAlias": aliases.delete_alias,
     "DeleteFunction": functions.delete_function,
+    "DeleteFunctionConcurrency": concurrency.delete_function_concurrency,
     "DeleteFunctionUrlConfig": urls.delete_function_url_config,
     "DeleteFunctionEventInvokeConfig": event_invoke.delete_function_event_invoke_config,
     "DeleteLayerVersion": layers.delete_layer_version,
+    "DeleteProvisionedConcurrencyConfig": provisioned.delete_provisioned_concurrency_config,
     "DeleteResourcePolicy": permissions.delete_resource_policy,
     "GetAccountSettings": settings.get_account_settings,
     "GetAlias": aliases.get_alias,
     "GetFunction": functions.get_function,
     "GetFunctionCodeSigningConfig": settings.get_function_code_signing_config,
-    "GetFunctionConcurrency": settings.get_function_concurrency,
+    "GetFunctionConcurrency": concurrency.get_function_concurrency,
     "GetFunctionConfiguration": functions.get_function_configuration,
     "GetFunctionEventInvokeConfig": event_invoke.get_function_event_invoke_config,
     "GetFunctionRecursionConfig": recursion.get_function_recursion_config,
@@ -212,6 +234,7 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "GetLayerVersionPolicy": layer_policies.get_layer_version_policy,
     "GetPolicy": permissions.get_policy,
     "GetResourcePolicy": permissions.get_resource_policy,
+    "GetProvisionedConcurrencyConfig": provisioned.get_provisioned_concurrency_config,
     "GetRuntimeManagementConfig": runtime_management.get_runtime_management_config,
     "Invoke": invoke.invoke,
     "InvokeAsync": invoke.invoke_async,
@@ -222,12 +245,15 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "ListFunctions": functions.list_functions,
     "ListLayerVersions": layers.list_layer_versions,
     "ListLayers": layers.list_layers,
+    "ListProvisionedConcurrencyConfigs": provisioned.list_provisioned_concurrency_configs,
     "ListTags": tags.list_tags,
     "ListVersionsByFunction": versions.list_versions_by_function,
     "PublishLayerVersion": layers.publish_layer_version,
     "PublishVersion": versions.publish_version,
+    "PutFunctionConcurrency": concurrency.put_function_concurrency,
     "PutFunctionEventInvokeConfig": event_invoke.put_function_event_invoke_config,
     "PutFunctionRecursionConfig": recursion.put_function_recursion_config,
+    "PutProvisionedConcurrencyConfig": provisioned.put_provisioned_concurrency_config,
     "PutResourcePolicy": permissions.put_resource_policy,
     "PutRuntimeManagementConfig": runtime_management.put_runtime_management_config,
     "RemoveLayerVersionPermission": layer_policies.remove_layer_version_permission,

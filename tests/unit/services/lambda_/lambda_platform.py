@@ -46,6 +46,9 @@ class KeptEngine:
     result: InvocationResult = field(default_factory=lambda: InvocationResult(payload=b'"done"'))
     invoked: list = field(default_factory=list)
     retired: list = field(default_factory=list)
+    allotments: dict = field(default_factory=dict)
+    plans: dict = field(default_factory=dict)
+    progresses: dict = field(default_factory=dict)
 
     async def invoke(self, spec, invocation):
         assert (spec.code_dir / "app.py").exists()
@@ -54,6 +57,15 @@ class KeptEngine:
 
     async def retire(self, arn, *, keep_digests=frozenset()):
         self.retired.append((arn, keep_digests))
+
+    def allot(self, scope, arn, allotment):
+        self.allotments[arn] = allotment
+
+    def provision(self, arn, plans):
+        self.plans[arn] = list(plans)
+
+    def progress(self, key):
+        return self.progresses.get(key)
 
 
 @dataclass
@@ -122,7 +134,7 @@ async def platform(folder, clock, *, runs=True, **settings):
         raise ApiError("NotImplemented", f"{service}.{operation} is not supported by Lambent yet.")
 
     def record(scope, metric):
-        recorded.append((metric.name, metric.value, dict(metric.dimensions)))
+        recorded.extend((metric.name, metric.value, dict(dimensions)) for dimensions in metric.dimensions)
 
     async with Database.open(folder / "main.db", metadata=MAIN, durable=False) as database:
         service = Lambda(

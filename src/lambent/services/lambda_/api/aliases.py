@@ -11,6 +11,7 @@ from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
 from lambent.services.lambda_ import model, rows
 from lambent.services.lambda_.api.names import locate_function
+from lambent.services.lambda_.api.provisioned import check_aliased
 from lambent.services.lambda_.api.shapes import page, read_routing, write_alias
 from lambent.services.lambda_.model import LATEST, Alias
 
@@ -64,6 +65,7 @@ async def update_alias(service: "Lambda", caller: Caller, params: Shape) -> Shap
         model.check_revision(params.get("RevisionId"), before.revision_id)
         after: Alias = replace(before, **changes, revision_id=str(uuid.uuid4()))
         _check(tx, after)
+        check_aliased(tx, after)
         rows.update_alias(tx, after)
         return after
 

@@ -6,6 +6,7 @@ from lambent.aws import quotas
 from lambent.aws.caller import Caller, Scope
 from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
+from lambent.services.lambda_.api.concurrency import account_known
 from lambent.services.lambda_.api.names import locate_function
 
 if TYPE_CHECKING:
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 
 async def get_account_settings(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """GetAccountSettings: each function version's package counts. Source: AWS Lambda API Reference."""
-    entries = service.catalogue.of(caller.scope)
+    entries, limit = service.catalogue.of(caller.scope), service.config.concurrent_executions
     return {
         "AccountLimit": {
             "TotalCodeSize": service.config.code_storage_bytes,
             "CodeSizeUnzipped": quotas.UNZIPPED_BYTES,
             "CodeSizeZipped": quotas.ZIPPED_BYTES,
-            "ConcurrentExecutions": service.config.concurrent_executions,
-            "UnreservedConcurrentExecutions": service.config.concurrent_executions,  # nothing can be reserved yet
+            "ConcurrentExecutions": limit,
+            "UnreservedConcurrentExecutions": account_known(service.catalogue, caller.scope, limit).unreserved,
         },
         "AccountUsage": {
             "TotalCodeSize": used_code_bytes(service, caller.scope),
@@ -50,9 +51,3 @@ async def get_function_code_signing_config(service: "Lambda", caller: Caller, pa
     key = locate_function(caller, params["FunctionName"])
     service.catalogue.get(key)
     return {"FunctionName": key.name}
-
-
-async def get_function_concurrency(service: "Lambda", caller: Caller, params: Shape) -> Shape:
-    """GetFunctionConcurrency: empty, as nothing is reserved. Source: AWS Lambda API Reference."""
-    service.catalogue.get(locate_function(caller, params["FunctionName"]))
-    return {}

@@ -47,6 +47,7 @@ class Code:
     zipped_bytes: int
     unzipped_bytes: int = 0
     image_uri: str = ""
+    source_kms_key_arn: str = ""  # SourceKMSKeyArn: kept and shown
 
     @property
     def sha256(self) -> str:

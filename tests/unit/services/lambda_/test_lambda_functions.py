@@ -65,7 +65,7 @@ def test_everything_that_is_set_is_shown_again(tmp_path):
         "TracingConfig": {"Mode": "Active"},
         "FileSystemConfigs": [{"Arn": "arn:aws:elasticfilesystem:…", "LocalMountPath": "/mnt/x"}],
         "Architectures": ["arm64"],
-        "SnapStart": {"ApplyOn": "PublishedVersions"},
+        "SnapStart": {"ApplyOn": "None"},
         "LoggingConfig": {"LogFormat": "JSON", "LogGroup": "/mine", "SystemLogLevel": "WARN"},
         "Tags": {"team": "a"},
     }
@@ -77,7 +77,7 @@ def test_everything_that_is_set_is_shown_again(tmp_path):
         shown = answer["Configuration"]
         expected = given | {
             "VpcConfig": {**given["VpcConfig"], "VpcId": "", "Ipv6AllowedForDualStack": False},
-            "SnapStart": {"ApplyOn": "PublishedVersions", "OptimizationStatus": "Off"},
+            "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
             "LoggingConfig": {**given["LoggingConfig"], "ApplicationLogLevel": "INFO"},
         }
         del expected["Tags"]
@@ -168,6 +168,20 @@ def test_a_runtime_that_cannot_run_here_fails_with_what_is_missing(tmp_path, run
             "We recommend you use a supported runtime while creating or updating functions.",
         ),
         ({"Runtime": "python3.11", "SnapStart": {"ApplyOn": "PublishedVersions"}}, "python3.11 is not supported for"),
+        (
+            {"SnapStart": {"ApplyOn": "PublishedVersions"}, "EphemeralStorage": {"Size": 513}},
+            "EphemeralStorage is 513 MB; SnapStart enabled functions have at most 512 MB.",
+        ),
+        (
+            {"FileSystemConfigs": [{"Arn": "arn:aws:elasticfilesystem:…", "LocalMountPath": "/mnt/x"}]},
+            "Function must be configured to execute in a VPC to reference access point arn:aws:elasticfilesystem:….",
+        ),
+        (
+            {"ImageConfig": {"Command": ["x"]}},
+            "Please don't provide ImageConfig when the intended function PackageType is Zip.",
+        ),
+        ({"Code": {"ImageUri": "1" * 12 + ".dkr.ecr.eu-west-1.amazonaws.com/a:1"}}, "Please provide a source for"),
+        ({"PublishTo": "LATEST_PUBLISHED"}, "PublishTo LATEST_PUBLISHED is supported only for functions with a"),
         ({"Handler": ""}, "Runtime and Handler are mandatory parameters"),
         ({"Code": {}}, "Please provide a source for function code."),
         ({"Code": {"ZipFile": b""}}, "Uploaded file must be a non-empty zip"),

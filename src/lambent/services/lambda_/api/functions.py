@@ -1,6 +1,7 @@
 """CreateFunction, GetFunction, GetFunctionConfiguration, ListFunctions, DeleteFunction."""
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Connection
@@ -23,6 +24,7 @@ from lambent.services.lambda_.api.shapes import (
     write_version,
 )
 from lambent.services.lambda_.api.tags import check_tags
+from lambent.services.lambda_.attached import ReservedConcurrency
 from lambent.services.lambda_.attached import ReservedConcurrency
 from lambent.services.lambda_.checks import check_configuration
 from lambent.services.lambda_.execution_role import check_role
@@ -89,7 +91,8 @@ async def _code(service: "Lambda", caller: Caller, params: Shape, region: str) -
                 "Please provide ImageUri when creating a function with packageType Image.",
             )
         return read_image(shape["ImageUri"], region)
-    return await service.packages.add(await read_package(service, caller, shape))
+    code = await service.packages.add(await read_package(service, caller, shape))
+    return replace(code, source_kms_key_arn=shape.get("SourceKMSKeyArn", ""))
 
 
 def _new(
@@ -122,6 +125,9 @@ async def get_function(service: "Lambda", caller: Caller, params: Shape) -> Shap
     if entry.function.tags:
         answer["Tags"] = dict(entry.function.tags)
     reserved = entry.its(ReservedConcurrency)
+    if reserved is not None:
+        answer["Concurrency"] = {"ReservedConcurrentExecutions": reserved.limit}
+    reserved = entry.its(ReservedConcurrency)
     if reserved:
         answer["Concurrency"] = {"ReservedConcurrentExecutions": reserved.limit}
     return answer
@@ -129,7 +135,8 @@ async def get_function(service: "Lambda", caller: Caller, params: Shape) -> Shap
 
 def _write_code(service: "Lambda", caller: Caller, code: Code) -> Shape:
     if not code.image_uri:
-        return {"RepositoryType": "S3", "Location": code_location.location(service, caller, code.digest)}
+        shape = {"RepositoryType": "S3", "Location": code_location.location(service, caller, code.digest)}
+        return shape | {"SourceKMSKeyArn": code.source_kms_key_arn} if code.source_kms_key_arn else shape
     resolved = resolved_uri(code.image_uri)
     shape = {"RepositoryType": "ECR", "ImageUri": code.image_uri}
     return shape | {"ResolvedImageUri": resolved} if resolved else shape

@@ -83,7 +83,8 @@ async def _code(service: "Lambda", caller: Caller, params: Shape, key: FunctionK
     data = await read_package(service, caller, params)
     more = len(data) * 2 if params.get("Publish") else len(data)
     check_code_storage(service, key.scope, max(0, more - latest.code.zipped_bytes))
-    return await (service.packages.check(data) if params.get("DryRun") else service.packages.add(data))
+    code = await (service.packages.check(data) if params.get("DryRun") else service.packages.add(data))
+    return replace(code, source_kms_key_arn=params.get("SourceKMSKeyArn", ""))
 
 
 def _publish(

@@ -23,7 +23,8 @@ _LATEST = 0
 async def publish_version(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """PublishVersion. Without a change since the newest version it answers that one. Source: AWS Lambda API Reference.
 
-    The version is Active at once, as AWS's are without SnapStart: its code is that of `$LATEST`.
+    The version is Active at once, as AWS's are without SnapStart: its code is that of `$LATEST`. With SnapStart too,
+    while no snapshot is taken. Where the last update of `$LATEST` failed, the version has to come into force itself.
     """
     key = locate_function(caller, params["FunctionName"])
     check_supported(params)
@@ -45,14 +46,19 @@ async def publish_version(service: "Lambda", caller: Caller, params: Shape) -> S
             latest,
             function,
             description=params.get("Description"),
-            state=latest.state,
+            state=latest.state if latest.last_update == model.SUCCESSFUL else model.PENDING,
             revision_id=str(uuid.uuid4()),
         )
         rows.update_function(tx, function)
         rows.insert_version(tx, version)
         return function, version
 
-    _, version = await service.database.write(change, committed=lambda made: service.catalogue.put(*made))
+    def committed(made: tuple[Function, FunctionVersion]) -> None:
+        service.catalogue.put(*made)
+        if made[1].is_settling:
+            service.worker.settle_soon(made[1])
+
+    _, version = await service.database.write(change, committed=committed)
     return write_version(version, service.seal, arn=key.arn(version.version))
 
 

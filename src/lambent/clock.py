@@ -246,10 +246,12 @@ class Clock:
     async def _quiet(self) -> None:
         """Nothing holds the time, and what was woken waits again or is done."""
         while True:
-            for _turn in range(_TURNS):
+            turns = 0  # of calm without a break: whoever let go of the time may just have started somebody else
+            while not self._holds and not self._woken:
+                if turns == _TURNS:
+                    return
+                turns += 1
                 await asyncio.sleep(0)
-            if not self._holds and not self._woken:
-                return
             self._calm.clear()
             try:
                 async with asyncio.timeout(None if self._holds else _PATIENCE_S):

@@ -50,5 +50,5 @@ def _document(tx: Connection, arn: str) -> str | None:
     return next((version.document for version in versions if version.number == policy.default_version), None)
 
 
-def _read(texts: Iterable[str | None]) -> list[Document]:
-    return [msgspec.json.decode(text) for text in texts if text is not None]
+def _read(texts: Iterable[str | None]) -> tuple[Document, ...]:
+    return tuple(msgspec.json.decode(text) for text in texts if text is not None)

@@ -27,6 +27,8 @@ PRELUDE_TYPE: Final = "application/vnd.awslambda.http-integration-response"
 PRELUDE_END: Final = b"\0" * 8
 """What separates the prelude's JSON from the body."""
 
+_LONGEST_PRELUDE: Final = 1_048_576  # ours: AWS states none. It bounds what is kept of a body that has no prelude
+
 # Any other body, and any that is compressed, arrives in base64: also forms, and what names no type. Source: measured
 # on HTTP APIs by the authors of public issue threads; the guides say "binary" without a list.
 _TEXT_TYPES: Final = frozenset(["application/json", "application/xml", "application/javascript"])
@@ -191,11 +193,14 @@ def is_text(content_type: str, content_encoding: str | None = None) -> bool:
 def refusal(status: int, error: ApiError) -> Answer:
     """What a client reads when its request reached no function: the error as Lambda's API writes it.
 
-    Source: answers of function URLs in public issue threads: `{"Message": ...}` for AccessDeniedException, else the
-    error shape's members and `message`.
+    Source: answers of function URLs in public issue threads: `{"Message": ...}` for AccessDeniedException,
+    `{"message": ...}` for signatures, else the error shape's members too.
     """
+    document: dict[str, Any]
     if error.code == "AccessDeniedException":
         document = {"Message": error.message}
+    elif status == 403:
+        document = {"message": error.message}
     else:
         shown = {name: value for name, value in error.members.items() if name != "retryAfterSeconds"}
         document = {**shown, "Type": "User" if status < 500 else "Service", "message": error.message}
@@ -221,8 +226,30 @@ def answer(payload: bytes) -> Answer:
     if not isinstance(document, dict) or document.get("statusCode") is None:
         body = document.encode("utf-8", "replace") if isinstance(document, str) else payload
         return Answer(200, [("content-type", "application/json")], body)
-    status, headers = _head(document)
+    status, headers = _head(document, default_type="application/json")
     return Answer(status, headers, _answer_body(document))
+
+
+class PreludeReader:
+    """Finds where the prelude of a streamed answer ends, however its bytes come."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+
+    def feed(self, chunk: bytes) -> tuple[bytes, bytes] | None:
+        """The prelude's JSON and the first bytes of the body; None as long as the end has not come.
+
+        Raises:
+            MalformedAnswerError: it is longer than a prelude may be.
+        """
+        start = max(0, len(self._head) + 1 - len(PRELUDE_END))
+        self._head += chunk
+        end = self._head.find(PRELUDE_END, start)
+        if max(end, 0) > _LONGEST_PRELUDE or (end < 0 and len(self._head) >= _LONGEST_PRELUDE + len(PRELUDE_END)):
+            raise MalformedAnswerError("the prelude has no end")
+        if end < 0:
+            return None
+        return bytes(self._head[:end]), bytes(self._head[end + len(PRELUDE_END) :])
 
 
 def prelude(document: bytes) -> Answer:
@@ -235,11 +262,11 @@ def prelude(document: bytes) -> Answer:
         head = msgspec.json.decode(document, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
         raise MalformedAnswerError(str(error)) from error
-    status, headers = _head({"statusCode": 200, **head})
+    status, headers = _head({"statusCode": 200, **head}, default_type="application/octet-stream")
     return Answer(status, headers)
 
 
-def _head(document: Mapping[str, Any]) -> tuple[int, Headers]:
+def _head(document: Mapping[str, Any], default_type: str) -> tuple[int, Headers]:
     headers: Headers = []
     given = document.get("headers")
     if not isinstance(given, dict | None):
@@ -247,7 +274,7 @@ def _head(document: Mapping[str, Any]) -> tuple[int, Headers]:
     for name, value in (given or {}).items():
         headers += _header(name, value)
     if all(name != "content-type" for name, _value in headers):
-        headers.append(("content-type", "application/json"))
+        headers.append(("content-type", default_type))
     cookies = document.get("cookies")
     if not isinstance(cookies, list | None):
         raise MalformedAnswerError("cookies is not a list")

@@ -34,6 +34,10 @@ def handler(event, context):
         return gated(context.invoked_function_arn)
     if path == "/late":
         return late()
+    if path == "/prelude":
+        return iter([{"statusCode": 418, "headers": {"X-Pot": "tea"}, "cookies": ["a=1", "b=2"]}, "body"])
+    if path == "/no-prelude":
+        return iter([{"statusCode": "none"}, "body"])
     if path == "/at-once":
         raise ValueError("at once")
     return {"plain": path}
@@ -416,6 +420,15 @@ def test_the_first_byte_comes_before_the_last_is_written(streams, client):
         assert response.read1() == b"first"
         client.tag_resource(Resource=streams.made["FunctionArn"], Tags={"gate": "open"})
         assert response.read() == b"second"
+
+
+def test_a_prelude_is_status_headers_and_cookies(streams):
+    status, headers, body = streams.ask("GET", "/prelude")
+    assert (status, body, headers["x-pot"]) == (418, b"body", "tea")
+    assert headers.get_all("set-cookie") == ["a=1", "b=2"]
+    assert headers["content-type"] == "application/octet-stream"
+    status, _headers, body = streams.ask("GET", "/no-prelude")
+    assert (status, body) == (502, b"Internal Server Error")
 
 
 def test_a_streamed_answer_without_a_stream_is_its_json(streams):

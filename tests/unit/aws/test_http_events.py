@@ -1,5 +1,6 @@
 import base64
 import contextlib
+import itertools
 import json
 import string
 from urllib.parse import quote, urlencode
@@ -299,8 +300,37 @@ def test_a_response_goes_out_as_it_was_written(status, headers, cookies, body):
 def test_a_prelude_is_the_head_of_a_response():
     found = http_events.prelude(b'{"statusCode": 404, "headers": {"A": "b"}, "cookies": ["c=1"]}')
     assert (found.status, found.body) == (404, b"")
-    assert found.headers == [("a", "b"), ("content-type", "application/json"), ("set-cookie", "c=1")]
+    assert found.headers == [("a", "b"), ("content-type", "application/octet-stream"), ("set-cookie", "c=1")]
     assert http_events.prelude(b"{}").status == 200
+
+
+@given(st.binary().filter(lambda head: not head.endswith(b"\0") and bytes(8) not in head), st.binary(), st.data())
+def test_a_prelude_ends_at_eight_zeros_however_they_come(head, body, data):
+    stream = head + bytes(8) + body
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=6)) | {0, len(stream)})
+    reader = http_events.PreludeReader()
+    for start, end in itertools.pairwise(cuts):
+        found = reader.feed(stream[start:end])
+        assert (found is not None) is (end >= len(head) + 8)
+        if found is not None:
+            assert (found[0], found[1] + stream[end:]) == (head, body)
+            return
+    raise AssertionError
+
+
+@pytest.mark.parametrize("size", [1, 65_536, 2_000_000])
+def test_the_longest_prelude_and_one_byte_more(size):
+    def read(length):
+        stream = b"x" * length + bytes(8)
+        reader = http_events.PreludeReader()
+        for start in range(0, len(stream), size):
+            if found := reader.feed(stream[start : start + size]):
+                return len(found[0])
+        return None
+
+    assert read(1_048_576) == 1_048_576
+    with pytest.raises(MalformedAnswerError):
+        read(1_048_577)
 
 
 @pytest.mark.parametrize("document", [b"", b"[]", b"5", b'{"statusCode": "x"}', b'{"headers": 1}'])
@@ -319,6 +349,8 @@ def test_refusals_have_lambdas_forms():
     forbidden = http_events.refusal(403, ApiError("AccessDeniedException", "Forbidden."))
     assert (forbidden.status, json.loads(forbidden.body)) == (403, {"Message": "Forbidden."})
     assert ("x-amzn-ErrorType", "AccessDeniedException") in forbidden.headers
+    unsigned = http_events.refusal(403, ApiError("InvalidSignatureException", "No match."))
+    assert unsigned.body == b'{"message":"No match."}'
     throttled = http_events.refusal(
         429, ApiError("TooManyRequestsException", "Rate Exceeded.", Reason="Why", retryAfterSeconds="1")
     )

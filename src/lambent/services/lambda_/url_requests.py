@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from lambent.aws import http_events, quotas, sigv4
-from lambent.aws.errors import UNMODELLED_STATUS, ApiError
-from lambent.aws.http_events import PRELUDE_END, PRELUDE_TYPE, Headers, MalformedAnswerError
+from lambent.aws.errors import ApiError
+from lambent.aws.http_events import PRELUDE_TYPE, Headers, MalformedAnswerError
 from lambent.aws.policy import ANONYMOUS, Principal
 from lambent.aws.trace import new_trace, part
 from lambent.engine.metrics import Resource
@@ -18,6 +18,7 @@ from lambent.protocol.http import CutOffError, HttpRequest, HttpResponse, UrlTar
 from lambent.services.lambda_ import policies, run, url_cors
 from lambent.services.lambda_.api import urls
 from lambent.services.lambda_.attached import FunctionUrl
+from lambent.services.lambda_.catalogue import Entry
 from lambent.services.lambda_.model import LATEST
 
 if TYPE_CHECKING:
@@ -25,20 +26,21 @@ if TYPE_CHECKING:
 
 # How a refusal of an invocation looks from outside. What is missing here is our failure, or the function's.
 _STATUS: Final = {
+    "AccessDeniedException": 403,
     "ExpiredTokenException": 403,
+    "IncompleteSignatureException": 403,
     "InvalidRequestContentException": 400,
+    "InvalidSignatureException": 403,
     "RecursiveInvocationException": 400,
     "RequestTooLargeException": 413,
     "ResourceConflictException": 409,
     "ResourceNotFoundException": 404,
     "TooManyRequestsException": 429,
-} | {code: 403 for code, status in UNMODELLED_STATUS.items() if status == 403}
+}
 _FORBIDDEN: Final = (
     "Forbidden. For troubleshooting Function URL authorization issues, see: "
     "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
 )
-# Ours: status, headers and cookies before a streamed body. Their limit in a buffered answer is the answer's own.
-_LONGEST_PRELUDE: Final = 1_048_576
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,16 +142,26 @@ async def _authorizer(exchange: _Exchange) -> dict[str, Any] | None:
     entry = service.catalogue.get(url.key)
     principal, authorizer = ANONYMOUS, None
     if url.auth_type == "AWS_IAM":
-        principal = await policies.url_identity(service, entry, request)
-        authorizer = _iam(principal, sigv4.read(request).access_key)
+        principal = await _signer(service, entry, request)
+        signature = sigv4.read(request)
+        issued = service.identities.issued(signature.access_key, signature.session_token)
+        authorizer = _iam(principal, signature.access_key, issued.user_id if issued else principal.account)
     context = {"aws:SourceIp": request.client}
     if not await policies.may_call_url(service, entry, url.qualifier, url.auth_type, principal, context=context):
         raise ApiError("AccessDeniedException", _FORBIDDEN)
     return authorizer
 
 
-def _iam(principal: Principal, access_key: str) -> dict[str, Any]:
-    user_id = principal.account if principal.is_root else access_key
+async def _signer(service: "Lambda", entry: Entry, request: HttpRequest) -> Principal:
+    try:
+        return await policies.url_identity(service, entry, request)
+    except ApiError as error:
+        if error.code == "MissingAuthenticationTokenException":
+            raise ApiError("AccessDeniedException", _FORBIDDEN) from error
+        raise
+
+
+def _iam(principal: Principal, access_key: str, user_id: str | None) -> dict[str, Any]:
     return {
         "accessKey": access_key,
         "accountId": principal.account,
@@ -268,16 +280,13 @@ class _Body:
         """What comes before the body, which is not given again.
 
         Raises:
-            MalformedAnswerError: it has no end.
+            MalformedAnswerError: it has no end, or is too long.
         """
-        head = b""
+        reader = http_events.PreludeReader()
         async for chunk in self._streamed.chunks:
-            head += chunk
-            document, end, self._first = head.partition(PRELUDE_END)
-            if end:
+            if found := reader.feed(chunk):
+                document, self._first = found
                 return document
-            if len(head) > _LONGEST_PRELUDE:
-                break
         raise MalformedAnswerError("the prelude has no end")
 
     def __aiter__(self) -> "_Body":

@@ -182,8 +182,14 @@ def test_with_aws_iam_every_other_request_is_refused(tmp_path):
         at = datetime.fromtimestamp(lambda_.clock.now(), UTC)
         headers = sigv4.sign(plain, stranger, region=REGION, service="lambda", at=at)
         assert forbidden(await ask(lambda_, replace(plain, headers={**plain.headers, **headers})))
-        for asked in (plain, signed(plain, lambda_, region="us-east-1"), signed(plain, lambda_, service="s3")):
-            assert (await ask(lambda_, asked)).status == 403
+        assert forbidden(await ask(lambda_, plain))
+        bearer = request(url_id, authorization="Bearer Credential=x, Signature=y")
+        assert forbidden(await ask(lambda_, bearer))
+        cut_short = request(url_id, authorization="AWS4-HMAC-SHA256 Credential=x")
+        of_elsewhere = [signed(plain, lambda_, region="us-east-1"), signed(plain, lambda_, service="s3")]
+        for asked in (cut_short, *of_elsewhere, signed(plain, lambda_, at=datetime(2026, 1, 1, tzinfo=UTC))):
+            response = await ask(lambda_, asked)
+            assert (response.status, list(json.loads(response.body))) == (403, ["message"])
         assert lambda_.engine.invoked == []
 
     on_a_platform(tmp_path, scenario)

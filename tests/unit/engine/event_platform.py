@@ -34,7 +34,7 @@ class Platform:
 
     clock: Clock
     started: float
-    policy: Retries = Retries()
+    policy: Retries = field(default_factory=Retries)
     refusals: Counter[str] = field(default_factory=Counter)  # by request id: how often to throttle
     errors: Counter[str] = field(default_factory=Counter)  # by request id: how often the function fails
     bugs: Counter[str] = field(default_factory=Counter)  # by request id: how often the platform itself breaks

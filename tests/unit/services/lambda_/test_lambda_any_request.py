@@ -3,19 +3,18 @@
 Requests are generated from the service model, with values for the well-known members that often mean something here.
 """
 
-import asyncio
 import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lambda_platform import ACCOUNT, ARN, CALLER, OTHER_ZIP, REGION, ROLE, ZIP, platform
+from kept_platform import KeptPlatform
+from lambda_platform import ACCOUNT, ARN, CALLER, OTHER_ZIP, REGION, ROLE, ZIP
 
 from lambent.aws.errors import UNMODELLED_STATUS, ApiError
 from lambent.node import operations_there
 from lambent.protocol import models
 from lambent.protocol.validate import validate
-from lambent.testing.loop import JumpingLoop
 from lambent.testing.strategies import likely_requests
 
 OPERATIONS = operations_there()["lambda"]
@@ -83,20 +82,8 @@ LIKELY = {
 }
 
 
-class Kept:
-    """A platform that stays up between the examples, on a loop of its own."""
-
-    def __init__(self, folder):
-        self.loop = JumpingLoop()
-        self.stop = asyncio.Event()
-        opened = self.loop.create_future()
-        self.task = self.loop.create_task(self.keep(folder, opened))
-        self.platform = self.loop.run_until_complete(opened)
-
-    async def keep(self, folder, opened):
-        async with platform(folder, self.loop.clock, pending_s=0.0) as one:
-            opened.set_result(one)
-            await self.stop.wait()
+class Asked(KeptPlatform):
+    """Checks each answer."""
 
     async def furnish(self):
         """Something for the requests to find: a function with a version and an alias, and a layer."""
@@ -124,16 +111,10 @@ class Kept:
         answer.pop(":headers", None)  # those that no model has
         assert set(answer) <= (set(MODEL.members(output)) if output else set())
 
-    def close(self):
-        self.stop.set()
-        self.loop.run_until_complete(self.task)
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
-        self.loop.close()
-
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    one = Kept(tmp_path_factory.mktemp("any"))
+    one = Asked(tmp_path_factory.mktemp("any"), pending_s=0.0)
     yield one
     one.close()
 
@@ -143,6 +124,6 @@ def test_any_request_has_an_answer_that_aws_knows(kept, operation):
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(params=likely_requests("lambda", operation, LIKELY))
     def ask(params):
-        kept.loop.run_until_complete(kept.ask(operation, params))
+        kept.do(kept.ask(operation, params))
 
     ask()

@@ -3,12 +3,15 @@ import hashlib
 import shutil
 
 import pytest
-from lambda_platform import ARN, OTHER_ZIP, ZIP, platform
+from lambda_platform import ACCOUNT, OTHER_ZIP, REGION, ZIP, platform
 
 from lambent.aws.errors import ApiError
+from lambent.services.lambda_.model import FunctionKey
 from lambent.services.lambda_.packages import Packages
+from lambent.services.lambda_.run import choose
 from lambent.testing.loop import run
 
+KEY = FunctionKey(ACCOUNT, REGION, "fn")
 DIGEST = hashlib.sha256(ZIP).hexdigest()
 
 
@@ -110,9 +113,13 @@ def test_a_package_that_went_bad_is_an_error_that_an_event_waits_out(tmp_path, c
             package.write_bytes(content)
         async with platform(tmp_path, clock) as lambda_:
             with pytest.raises(ApiError, match=r"ServiceException: .* could not be unpacked"):
-                await lambda_.service.resolve(ARN, None)
+                await what_runs(lambda_.service)
             package.write_bytes(ZIP)
-            assert (await lambda_.service.resolve(ARN, None)).code_dir.is_dir()
+            assert (await what_runs(lambda_.service)).code_dir.is_dir()
 
     run(first)
     run(second)
+
+
+async def what_runs(service):
+    return await service.ready_spec(choose(service, KEY, None))

@@ -4,12 +4,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lambda_platform import ARN, OTHER_ZIP, ZIP, make_zip, platform
+from lambda_platform import ACCOUNT, ARN, OTHER_ZIP, REGION, ZIP, make_zip, platform
 
 from lambent.services.lambda_.model import Alias, FunctionKey
+from lambent.services.lambda_.run import choose
 from lambent.testing.loop import run
 
 INVALID = "InvalidParameterValueException"
+KEY = FunctionKey(ACCOUNT, REGION, "fn")
 STALE = (
     "PreconditionFailedException",
     "The Revision Id provided does not match the latest Revision Id. "
@@ -100,6 +102,18 @@ def test_a_failed_update_leaves_what_ran_in_force(tmp_path):
         await lambda_("Invoke", FunctionName="fn")
         assert lambda_.engine.invoked[-1][0].runtime == "python3.13"
         assert (await lambda_.update(Runtime="python3.12"))["LastUpdateStatus"] == "Successful"
+
+    on_a_platform(tmp_path, scenario)
+
+
+def test_a_version_of_what_could_not_come_into_force_fails_too(tmp_path):
+    async def scenario(lambda_):
+        await lambda_.create()
+        await lambda_.update(Runtime="python3.10")
+        published = await lambda_("PublishVersion", FunctionName="fn")
+        assert (published["Version"], published["State"]) == ("1", "Pending")
+        shown = await lambda_.settled(qualifier="1")
+        assert (shown["State"], shown["StateReasonCode"]) == ("Failed", "InvalidRuntime")
 
     on_a_platform(tmp_path, scenario)
 
@@ -321,7 +335,7 @@ def test_weights_are_honoured_and_the_version_is_told(tmp_path):
         shown = await lambda_("GetFunction", FunctionName="fn", Qualifier="live")
         assert shown["Configuration"]["FunctionArn"] == f"{ARN}:live"
         assert shown["Configuration"]["Version"] == "1"
-        spec = await lambda_.service.resolve(ARN, "live")
+        spec = await lambda_.service.ready_spec(choose(lambda_.service, KEY, "live"))
         assert spec.version == "1"
 
     on_a_platform(tmp_path, scenario)

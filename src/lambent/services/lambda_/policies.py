@@ -12,6 +12,7 @@ function URLs"; AWS Lambda API Reference, AddPermission.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -50,7 +51,8 @@ async def url_identity(service: "Lambda", entry: Entry, request: "sigv4.Signed")
         ApiError: no signature, or one that is wrong, expired or for something else. A function URL answers all of
             them with 403.
     """
-    return service.identities.of(request, region=entry.function.key.region, now=service.clock.utc())
+    ahead = timedelta(seconds=service.clock.ahead_s)
+    return service.identities.of(request, region=entry.function.key.region, now=service.clock.utc(), ahead=ahead)
 
 
 async def may_call_url(

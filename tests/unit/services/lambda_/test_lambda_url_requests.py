@@ -195,6 +195,17 @@ def test_with_aws_iam_every_other_request_is_refused(tmp_path):
     on_a_platform(tmp_path, scenario)
 
 
+def test_a_signature_is_of_its_time_also_when_ours_was_moved(tmp_path):
+    async def scenario(lambda_):
+        url_id = await make_url(lambda_, auth_type="AWS_IAM", allowed=False)
+        await allow(lambda_, auth_type="AWS_IAM", principal=ACCOUNT)
+        asked = signed(request(url_id), lambda_)
+        await lambda_.clock.advance(86_400)
+        assert (await ask(lambda_, asked)).status == 200
+
+    on_a_platform(tmp_path, scenario)
+
+
 def test_a_failed_function_is_a_502(tmp_path):
     async def scenario(lambda_):
         url_id = await make_url(lambda_)

@@ -1,7 +1,7 @@
 """The data folder: everything a node keeps, and the lock that says it is in use.
 
 lock            the running node's process id and endpoint, locked (flock) as long as it runs
-secret          32 random bytes of this installation, for signed links and session tokens
+secret          32 random bytes of this installation, for signed links, session tokens and environment variables
 main.db         what must survive a power cut          bulk.db   log events and metrics
 functions/      code packages, as they came and unpacked          run/      the sandboxes' working folder
 """

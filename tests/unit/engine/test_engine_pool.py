@@ -8,7 +8,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
-from lambent.engine.admission import Admission, refusal
+from lambent.engine.admission import Admission
 from lambent.engine.pool import Pool, to_relieve, too_old
 
 SCOPES = [Scope("000000000000", "us-east-1"), Scope("111111111111", "us-east-1")]
@@ -52,12 +52,12 @@ class Concurrency(RuleBasedStateMachine):
     def invoke(self, scope: Scope, digest: str) -> tuple[Scope, Callable[[], None]] | None:
         if self.slots[scope] == LIMIT:
             with pytest.raises(ApiError) as caught:
-                self.admission.take(scope)
+                self.admission.take(scope, f"{scope}:f", is_event=True)
             assert caught.value.code == "TooManyRequestsException"
             assert caught.value.message == "Rate Exceeded."
             assert caught.value.members["Reason"] == "ConcurrentInvocationLimitExceeded"
             return None
-        release = self.admission.take(scope)
+        release = self.admission.take(scope, f"{scope}:f", is_event=True)
         self.slots[scope] += 1
         warm = self.pool.take_idle(digest)
         newest = [one for one in self.idle if one.digest == digest]
@@ -66,8 +66,10 @@ class Concurrency(RuleBasedStateMachine):
             self.idle.remove(warm)
             self.busy.append(warm)
         else:
+            is_one_short = self.pool.is_one_short(digest)
             self.pool.enqueue(digest, Waiting(digest, release))
             self.queued[digest] += 1
+            assert (self.pool.missing(digest) > 0) == is_one_short
             for _one in range(self.pool.missing(digest)):
                 self.pool.start_begins(digest)
                 self.starts[digest] += 1
@@ -140,11 +142,6 @@ class Concurrency(RuleBasedStateMachine):
 
 
 TestConcurrency = Concurrency.TestCase
-
-
-def test_the_limit_is_the_last_slot() -> None:
-    assert refusal(9, 10) is None
-    assert refusal(10, 10) == "ConcurrentInvocationLimitExceeded"
 
 
 def test_old_environments_go() -> None:

@@ -30,7 +30,9 @@ Authorize = Callable[[Caller, str, str, Shape], None]
 
 
 def allow_all(caller: Caller, service: str, operation: str, params: Shape) -> None:
-    """Open mode: whoever asks may."""
+    """Open mode: whoever asks may, accounts of others included. Policies are asked at function URLs alone, which do not
+    come by here.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import typer
 
 from lambent.cli.client import AsJson, Endpoint, client, speaking_plainly
 from lambent.cli.terminal import CommandError, answer, answer_json, note, progress
-from lambent.practices.deploy import deploy_folder
+from lambent.practices.deploy import deploy_folder, public_url
 from lambent.practices.package import PackageError
 
 
@@ -21,10 +21,11 @@ def deploy(  # noqa: PLR0913  each is an option of the command
     timeout: Annotated[int | None, typer.Option(help="The longest run in seconds, 1 to 900.")] = None,
     env: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An environment variable.")] = None,
     role: Annotated[str | None, typer.Option(help="The execution role's ARN.")] = None,
+    url: Annotated[bool, typer.Option("--url", help="Give it a function URL that anybody may call.")] = False,
     endpoint: Endpoint = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a function from a folder, or update it. Prints the function's ARN.
+    """Create a function from a folder, or update it. Prints the function's ARN, or its URL.
 
     A requirements.txt in the folder is installed into the package.
 
@@ -32,6 +33,7 @@ def deploy(  # noqa: PLR0913  each is an option of the command
     Examples:
       lambent deploy examples/thumbnails
       lambent deploy . --name hello --memory 512 --timeout 10 --env STAGE=test
+      curl "$(lambent deploy . --name hello --url)"
     """
     if not folder.is_dir():
         raise CommandError(f"{folder}: no such folder.", status=2)
@@ -48,10 +50,14 @@ def deploy(  # noqa: PLR0913  each is an option of the command
         with speaking_plainly(endpoint):
             clients = partial(client, endpoint=endpoint)
             configuration = deploy_folder(clients, folder, given, name=name, progress=progress)
+            if url:
+                configuration["FunctionUrl"] = public_url(clients("lambda"), configuration["FunctionName"])
     except PackageError as error:
         raise CommandError(error.what, error.next_step) from error
     if as_json:
         answer_json(configuration)
+    elif url:
+        answer(configuration["FunctionUrl"])
     else:
         answer(configuration["FunctionArn"])
         note(f"Next: lambent invoke {configuration['FunctionName']}")

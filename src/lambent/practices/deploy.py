@@ -21,6 +21,19 @@ _OLDEST, _NEWEST = 10, 14
 # The waiters' own delay is a second or five; here a function is there within a tenth. 30 s in all.
 _WAIT: Final = {"Delay": 0.05, "MaxAttempts": 600}
 
+_PUBLIC: Final[list[dict[str, Any]]] = [
+    {
+        "StatementId": "FunctionURLAllowPublicAccess",
+        "Action": "lambda:InvokeFunctionUrl",
+        "FunctionUrlAuthType": "NONE",
+    },
+    {
+        "StatementId": "FunctionURLAllowInvokeAction",
+        "Action": "lambda:InvokeFunction",
+        "InvokedViaFunctionUrl": True,
+    },
+]
+
 
 @contextlib.contextmanager
 def quietly(_what: str) -> Iterator[Callable[[str], None]]:
@@ -57,6 +70,26 @@ def deploy_folder(
     configuration: dict[str, Any] = functions.get_function_configuration(FunctionName=name)
     del configuration["ResponseMetadata"]
     return configuration
+
+
+def public_url(functions: Any, name: str) -> str:
+    """The function's URL, which anybody may call. One that exists stays as it is: with AWS_IAM, say.
+
+    `functions` is a boto3 client. The statements have the names that the Lambda console gives them.
+
+    Raises:
+        botocore.exceptions.ClientError: what the service refuses.
+    """
+    try:
+        config = functions.get_function_url_config(FunctionName=name)
+    except functions.exceptions.ResourceNotFoundException:
+        config = functions.create_function_url_config(FunctionName=name, AuthType="NONE")
+    if config["AuthType"] == "NONE":
+        for statement in _PUBLIC:
+            with contextlib.suppress(functions.exceptions.ResourceConflictException):  # it is there already
+                functions.add_permission(FunctionName=name, Principal="*", **statement)
+    url: str = config["FunctionUrl"]
+    return url
 
 
 def default_runtime() -> str:

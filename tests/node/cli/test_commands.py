@@ -70,6 +70,18 @@ def test_deploying_again_updates_the_code(run, greet):
     assert run("invoke", "greet").stdout == '"changed"\n'
 
 
+def test_a_deployed_url_answers_anybody(run, greet):
+    (greet / "app.py").write_text("def lambda_handler(event, context): return event['rawPath']")
+    done = run("deploy", str(greet), "--url")
+    assert done.returncode == 0, done.stderr
+    url = done.stdout.strip()
+    assert re.fullmatch(r"http://[a-z0-9]{32}\.lambda-url\.us-east-1\.localhost:\d+/", url)
+    asked = subprocess.run(["curl", "-sS", f"{url}some/path"], capture_output=True, text=True, check=True)
+    assert asked.stdout == "/some/path"
+    again = run("deploy", str(greet), "--url", "--json")
+    assert json.loads(again.stdout)["FunctionUrl"] == url
+
+
 def test_an_event_may_be_a_file(run, greet, tmp_path):
     (tmp_path / "event.json").write_text('{"name": "Cleo"}')
     done = run("invoke", "greet", "--payload", f"@{tmp_path / 'event.json'}", "--json")

@@ -18,6 +18,7 @@ from lambent.aws.trace import new_trace
 from lambent.clock import Clock
 from lambent.engine import report, states
 from lambent.engine.frames import Channel, FrameChannel, Listener
+from lambent.engine.log_lines import InitReport, lines_for
 from lambent.engine.log_stream import Event, LogPipe
 from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.spec import ON_DEMAND, FunctionSpec, Invocation, InvocationResult
@@ -69,7 +70,10 @@ class Run:
     invocation: Invocation
     future: "asyncio.Future[InvocationResult]"
     release: Callable[[], None]  # gives the concurrency slot back, once
-    started: float = 0.0  # time.perf_counter() at START; the loop's own clock may tick in milliseconds
+    started: float = 0.0  # time.perf_counter(); the loop's own clock may tick in milliseconds
+    started_ms: int = 0  # since the epoch
+    is_shown: bool = False  # its START is in the log
+    first_byte: float | None = None  # time.perf_counter(), of an answer that comes in chunks
     deadline: float = 0.0  # loop time
     tail: bytearray = field(default_factory=bytearray)
 
@@ -90,6 +94,11 @@ class Run:
             self.future.set_exception(error)
         if self.invocation.stream:
             self.invocation.stream.end()
+
+    def written(self, payload: bytes) -> int:
+        """How many bytes the answer has that ends with this payload."""
+        stream = self.invocation.stream
+        return stream.size if stream and stream.has_begun else len(payload)
 
     @property
     def is_streaming(self) -> bool:
@@ -112,7 +121,7 @@ class Owner(Protocol):
 
     def is_idle(self, environment: "Environment") -> None: ...
     def has_ended(self, environment: "Environment", failure: InitFailure | None) -> None: ...
-    def has_reported(self, environment: "Environment", summary: report.Report) -> None: ...
+    def has_reported(self, environment: "Environment", run: Run, summary: report.Report) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +151,7 @@ class Environment(Listener):
         self._around = around
         self._loop = asyncio.get_running_loop()
         self.born = around.clock.elapsed()
-        self._lines = report.lines_for(spec.log_format, around.clock, around.initialization_type)
+        self._lines = lines_for(spec, around.clock.now, stream, around.initialization_type)
         self._logs = LogPipe(sandbox.output, self._log, around.clock.now_ms)
         self._channel: Channel = self._talk()
         self._timer: asyncio.TimerHandle | None = None
@@ -165,7 +174,7 @@ class Environment(Listener):
         self._began = time.perf_counter()
         self.sandbox.exited.add_done_callback(self._on_exited)
         if run is None:
-            self._say(self._lines.init_start(self.spec.runtime, self.spec.region))
+            self._say(*self._lines.init_start())
             self._timer = self._loop.call_later(self._around.init_limit_s, self._on_init_timeout)
         else:
             self._start(run)
@@ -181,6 +190,7 @@ class Environment(Listener):
             self.sandbox.thaw()
             self.is_frozen = False
         self._start(run)
+        self._show_start(run)
         self._move(Happening.ASSIGNED)
         self._invoke(run)
 
@@ -208,16 +218,17 @@ class Environment(Listener):
             return
         self._move(Happening.READY)
         self.sandbox.throttle_cpu()
+        init_ms = (time.perf_counter() - self._began) * 1000
         if self.run:
+            self._say(*self._lines.init_end(InitReport(duration_ms=init_ms, phase="invoke")))
+            self._show_start(self.run)
             self._move(Happening.ASSIGNED)
             self._invoke(self.run)
             return
         self._cancel_timer()
-        init_ms = (time.perf_counter() - self._began) * 1000
         if self._around.initialization_type == ON_DEMAND:
             self._init_duration_ms = init_ms  # the first invocation reports it, and is billed for it
-        else:
-            self._say(self._lines.init_report(init_ms, "init", status="success", error_type=None))
+        self._say(*self._lines.init_end(InitReport(duration_ms=init_ms)))
         self._become_idle()
 
     def on_response(self, payload: bytes) -> None:
@@ -253,6 +264,7 @@ class Environment(Listener):
             return
         # It becomes a header of somebody's response: nothing in it may end the line.
         kind = content_type if _MEDIA_TYPE.fullmatch(content_type) else _BYTES
+        run.first_byte = time.perf_counter()
         run.invocation.stream.begin(kind, self._channel.pause, self._channel.resume)
 
     def on_chunk(self, data: bytes) -> None:
@@ -314,6 +326,10 @@ class Environment(Listener):
         assert run is not None
         request_id, timeout_s = run.invocation.request_id, self.spec.timeout_s
         self._logs.drain(flush=True)
+        if self.phase is Phase.INIT:
+            init = InitReport(duration_ms=timeout_s * 1000.0, phase="invoke", status="timeout")
+            self._say(*self._lines.init_end(init))
+        self._show_start(run)
         if self.spec.log_format != "JSON":
             self._say(report.timed_out_line(request_id, timeout_s, self._around.clock.now()))
         self._end(Happening.INIT_TIMED_OUT if self.phase is Phase.INIT else Happening.DEADLINE_PASSED)
@@ -351,9 +367,15 @@ class Environment(Listener):
     def _start(self, run: Run) -> None:
         self.run = run
         run.started = time.perf_counter()
+        run.started_ms = self._around.clock.now_ms()
         run.deadline = self._loop.time() + self.spec.timeout_s
         self._timer = self._loop.call_at(run.deadline, self._on_deadline)
-        self._say(self._lines.start(run.invocation.request_id, self.spec.version))
+
+    def _show_start(self, run: Run) -> None:
+        """Before the first line of the invocation's own; where Init is a part of it, behind that."""
+        if not run.is_shown:
+            run.is_shown = True
+            self._say(*self._lines.start(run.invocation), run=run)
 
     def _invoke(self, run: Run) -> None:
         invocation = run.invocation
@@ -386,6 +408,7 @@ class Environment(Listener):
         duration_s = time.perf_counter() - run.started
         self._cancel_timer()
         self._logs.drain(flush=True)
+        self._show_start(run)
         self.run = None
         summary = report.Report(
             request_id=run.invocation.request_id,
@@ -395,13 +418,16 @@ class Environment(Listener):
             init_duration_ms=self._init_duration_ms,
             status=status,
             error_type=error_type,
+            has_failed=status != "success" or function_error is not None,
+            started_ms=run.started_ms,
+            latency_ms=None if run.first_byte is None else (run.first_byte - run.started) * 1000,
+            produced_bytes=run.written(payload) if status == "success" else 0,
+            trace_header=run.invocation.trace_header,
         )
         self._init_duration_ms = None
-        end = self._lines.end(run.invocation.request_id)
         now_ms = self._around.clock.now_ms()
-        last = [] if end is None else [(now_ms, end)]
-        self._log_of(run, [*last, (now_ms, self._lines.report(summary))])
-        self._around.owner.has_reported(self, summary)
+        self._log_of(run, [(now_ms, line) for line in self._lines.end(summary)])
+        self._around.owner.has_reported(self, run, summary)
         if status != "success":
             function_error = _cut_off(status, error_type) if run.is_streaming else "Unhandled"
         run.answer(payload, function_error)
@@ -411,7 +437,8 @@ class Environment(Listener):
         self._end(happening)
         init_ms = (time.perf_counter() - self._began) * 1000
         phase = "invoke" if run else "init"
-        self._say(self._lines.init_report(init_ms, phase, status=failure.status, error_type=failure.error_type), run)
+        init = InitReport(duration_ms=init_ms, phase=phase, status=failure.status, error_type=failure.error_type)
+        self._say(*self._lines.init_end(init), run=run)
         if run:
             self._finish(run, init_error_document(failure, run), status="error", error_type=failure.error_type)
         self._around.owner.has_ended(self, None if run else failure)
@@ -446,8 +473,10 @@ class Environment(Listener):
             self._memory_mb = max(1, min(peak, self.spec.memory_mb))
         return self._memory_mb
 
-    def _say(self, message: str, run: Run | None = None) -> None:
-        self._log_of(run or self.run, [(self._around.clock.now_ms(), message)])
+    def _say(self, *messages: str, run: Run | None = None) -> None:
+        now_ms = self._around.clock.now_ms()
+        if messages:
+            self._log_of(run or self.run, [(now_ms, message) for message in messages])
 
     def _log(self, events: list[Event]) -> None:
         self._log_of(self.run, events)

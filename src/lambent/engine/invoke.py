@@ -232,8 +232,16 @@ class Engine:
         elif run:
             self._tasks.create_task(self._start(run.spec, run, environment.stream), name="engine.start")
 
-    def has_reported(self, environment: Environment, summary: Report) -> None:
-        """One entry for each invocation, at its end."""
+    def has_reported(self, environment: Environment, run: Run, summary: Report) -> None:
+        """One entry for each invocation, at its end, and its metrics."""
+        invocation = run.invocation
+        self.metrics.add_invocation(
+            environment.spec.scope,
+            Resource(environment.spec.name, invocation.qualifier, invocation.executed_version),
+            at_ms=summary.started_ms,
+            duration_ms=summary.duration_ms,
+            has_failed=summary.has_failed,
+        )
         self.log.info(
             "engine.invoke",
             function=environment.spec.arn,

@@ -23,6 +23,13 @@ class FunctionMetrics:
         """One value of a function's metric; `at_ms` (now unless given) is the start of the invocation."""
         self.record(scope, Metric(name, value, _dimensions(of), unit, at_ms))
 
+    def add_invocation(self, scope: Scope, of: "Resource", *, at_ms: int, duration_ms: float, has_failed: bool) -> None:
+        """An invocation that ended: it counts no throttle, which is a value too."""
+        self.add(scope, "Invocations", 1.0, of=of, at_ms=at_ms)
+        self.add(scope, "Errors", 1.0 if has_failed else 0.0, of=of, at_ms=at_ms)
+        self.add(scope, "Throttles", 0.0, of=of, at_ms=at_ms)
+        self.add(scope, "Duration", round(duration_ms, 2), of=of, unit="Milliseconds", at_ms=at_ms)
+
 
 class Resource(NamedTuple):
     """What an invocation asked for: a function, perhaps by a qualifier.

@@ -1,19 +1,15 @@
-"""The platform's own words about an invocation: log lines, and the error documents that callers get. Pure.
+"""What an invocation took, and the error documents that callers get. Pure. Log lines are made in `log_lines`.
 
 Source: AWS Lambda Developer Guide, "Log formats" and "Implementing failed invocations"; recorded answers of the
 service (facts sheet sections 11 and 20).
 """
 
-import hashlib
 import json
 import math
 import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
-
-from lambent.clock import Clock
-from lambent.engine.spec import ON_DEMAND
+from typing import Final
 
 MAX_RESPONSE_BYTES: Final = 6_291_556
 """The largest response of a synchronous invocation. Source: the service's own error text."""
@@ -48,104 +44,22 @@ class Report:
     memory_mb: int
     max_memory_mb: int
     init_duration_ms: float | None = None  # of a cold start, which is billed with its first invocation
-    status: str = "success"  # success, error or timeout
+    status: str = "success"  # success, error or timeout: an answer that tells of an error is a success of the platform
     error_type: str | None = None
+    has_failed: bool = False  # the function, whoever says so
+    started_ms: int = 0  # since the epoch
+    latency_ms: float | None = None  # until the first byte, of an answer that came in chunks
+    produced_bytes: int = 0
+    trace_header: str | None = None
 
     @property
     def billed_ms(self) -> int:
         return math.ceil(round(self.duration_ms + (self.init_duration_ms or 0.0), 2))
 
 
-class TextLines:
-    """The platform's lines in the Text format."""
-
-    def init_start(self, runtime: str, region: str) -> str:
-        arn = f"arn:aws:lambda:{region}::runtime:{_runtime_hash(runtime)}"
-        return f"INIT_START Runtime Version: {_runtime_version(runtime)}\tRuntime Version ARN: {arn}\n"
-
-    def start(self, request_id: str, version: str) -> str:
-        return f"START RequestId: {request_id} Version: {version}\n"
-
-    def end(self, request_id: str) -> str | None:
-        return f"END RequestId: {request_id}\n"
-
-    def init_report(self, duration_ms: float, phase: str, *, status: str, error_type: str | None) -> str:
-        tail = f"\tError Type: {error_type}" if error_type else ""
-        return f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\tStatus: {status}{tail}\n"
-
-    def report(self, report: Report) -> str:
-        fields = [
-            f"REPORT RequestId: {report.request_id}",
-            f"Duration: {report.duration_ms:.2f} ms",
-            f"Billed Duration: {report.billed_ms} ms",
-            f"Memory Size: {report.memory_mb} MB",
-            f"Max Memory Used: {report.max_memory_mb} MB",
-        ]
-        if report.init_duration_ms is not None:
-            fields.append(f"Init Duration: {report.init_duration_ms:.2f} ms")
-        if report.status != "success":
-            fields.append(f"Status: {report.status}")
-        if report.error_type:
-            fields.append(f"Error Type: {report.error_type}")
-        return "\t".join(fields) + "\t\n"
-
-
-class JsonLines:
-    """The same as records of the Telemetry API, for LogFormat JSON."""
-
-    def __init__(self, clock: Clock, initialization_type: str = ON_DEMAND) -> None:
-        self._clock = clock
-        self._initialization_type = initialization_type
-
-    def init_start(self, runtime: str, region: str) -> str:
-        arn = f"arn:aws:lambda:{region}::runtime:{_runtime_hash(runtime)}"
-        record = {"initializationType": self._initialization_type, "phase": "init"}
-        return self._record(
-            "initStart", {**record, "runtimeVersion": f"{_runtime_version(runtime)}", "runtimeVersionArn": arn}
-        )
-
-    def start(self, request_id: str, version: str) -> str:
-        return self._record("start", {"requestId": request_id, "version": version})
-
-    def end(self, request_id: str) -> str | None:
-        return None  # the report says it
-
-    def init_report(self, duration_ms: float, phase: str, *, status: str, error_type: str | None) -> str:
-        record: dict[str, Any] = {"initializationType": self._initialization_type, "phase": phase, "status": status}
-        if error_type:
-            record["errorType"] = error_type
-        return self._record("initReport", {**record, "metrics": {"durationMs": round(duration_ms, 3)}})
-
-    def report(self, report: Report) -> str:
-        metrics: dict[str, Any] = {
-            "durationMs": round(report.duration_ms, 3),
-            "billedDurationMs": report.billed_ms,
-            "memorySizeMB": report.memory_mb,
-            "maxMemoryUsedMB": report.max_memory_mb,
-        }
-        if report.init_duration_ms is not None:
-            metrics["initDurationMs"] = round(report.init_duration_ms, 3)
-        record: dict[str, Any] = {"requestId": report.request_id, "metrics": metrics, "status": report.status}
-        if report.error_type:
-            record["errorType"] = report.error_type
-        return self._record("report", record)
-
-    def _record(self, kind: str, record: dict[str, Any]) -> str:
-        entry = {"time": _iso(self._clock.now()), "type": f"platform.{kind}", "record": record}
-        return json.dumps(entry, separators=(",", ":")) + "\n"
-
-
-Lines = TextLines | JsonLines
-
-
-def lines_for(log_format: str, clock: Clock, initialization_type: str = ON_DEMAND) -> Lines:
-    """The lines of a function with this LogFormat."""
-    return JsonLines(clock, initialization_type) if log_format.upper() == "JSON" else TextLines()
-
-
 def timed_out_line(request_id: str, timeout_s: int, now_s: float) -> str:
     """The line that a timeout leaves in a Text log."""
-    return f"{_iso(now_s)} {request_id} Task timed out after {timeout_s:.2f} seconds\n\n"
+    return f"{iso(now_s)} {request_id} Task timed out after {timeout_s:.2f} seconds\n\n"
 
 
 def timed_out(request_id: str, timeout_s: int) -> bytes:
@@ -191,15 +105,6 @@ def _document(kind: str, message: str) -> bytes:
     return json.dumps({"errorType": kind, "errorMessage": message}, separators=(",", ":")).encode()
 
 
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
-def _runtime_version(runtime: str) -> str:
-    """`python3.13` as `python:3.13.v1`: the managed runtime's version; ours has one only."""
-    name = runtime.rstrip("0123456789.x")
-    return f"{name}:{runtime.removeprefix(name)}.v1"
-
-
-def _runtime_hash(runtime: str) -> str:
-    return hashlib.sha256(runtime.encode()).hexdigest()
+def iso(moment_s: float) -> str:
+    """A moment as log lines have it: UTC, with milliseconds."""
+    return datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

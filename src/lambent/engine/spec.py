@@ -15,6 +15,9 @@ from lambent.engine.stream import ResponseStream
 ON_DEMAND: Final = "on-demand"
 PROVISIONED: Final = "provisioned-concurrency"
 
+ACTIVE: Final = "Active"
+"""TracingConfig.Mode of functions whose invocations are sampled and traced."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSpec:
@@ -41,6 +44,8 @@ class FunctionSpec:
     log_group: str = ""
     log_format: str = "Text"  # LoggingConfig.LogFormat: Text or JSON
     application_log_level: str | None = None  # LoggingConfig.ApplicationLogLevel, with JSON only
+    system_log_level: str | None = None  # LoggingConfig.SystemLogLevel, with JSON only
+    tracing: str = "PassThrough"  # TracingConfig.Mode: PassThrough or Active
     reserved: int | None = None  # the function's reserved concurrency; not in the digest
     digest: str
 

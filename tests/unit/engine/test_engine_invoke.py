@@ -218,7 +218,7 @@ def test_the_end_of_the_process_is_the_answer(tmp_path: Path, handler: str, even
             assert "last words\n" in plain.messages
 
     plain = play(script, tmp_path)
-    assert lines(plain, "REPORT")[0].endswith("Status: error\tError Type: Runtime.ExitError\t\n")
+    assert lines(plain, "REPORT")[0].endswith("Status: error\tError Type: Runtime.ExitError\n")
 
 
 def test_an_answer_that_was_given_before_the_end_counts(tmp_path: Path) -> None:
@@ -248,17 +248,17 @@ def test_an_init_error_is_tried_again_inside_the_invocation(tmp_path: Path) -> N
         warning,
         error,
         "INIT_REPORT",
-        "START",
         warning,
         error,
         "INIT_REPORT",
+        "START",
         "END",
         "REPORT",
     ]
     reports = lines(plain, "INIT_REPORT")
     assert [line.split("\t")[1:] for line in reports] == [
-        ["Phase: init", "Status: error", "Error Type: ValueError\n"],
-        ["Phase: invoke", "Status: error", "Error Type: ValueError\n"],
+        ["Phase: init", "Status: error", "Error Type: Runtime.Unknown\n"],
+        ["Phase: invoke", "Status: error", "Error Type: Runtime.Unknown\n"],
     ]
     assert len({stream for stream, _message in plain.events}) == 1
 
@@ -289,7 +289,13 @@ def test_a_slow_init_is_done_again_within_the_functions_timeout(tmp_path: Path) 
         assert json.loads(result.payload)["errorType"] == "Sandbox.Timedout"
 
     plain = play(script, tmp_path, "import time\ntime.sleep(60)", init_limit_s=0.3)
-    assert [line.split("\t")[1:] for line in lines(plain, "INIT_REPORT")] == [["Phase: init", "Status: timeout\n"]]
+    assert [line.split("\t")[1:] for line in lines(plain, "INIT_REPORT")] == [
+        ["Phase: init", "Status: timeout\n"],
+        ["Phase: invoke", "Status: timeout\n"],
+    ]
+    kinds = [message.split(" ")[0] for message in plain.messages]
+    assert [kind for kind in kinds if kind.isupper() and kind.isalpha()] == ["START", "END", "REPORT"]
+    assert kinds.index("START") > len(kinds) - 1 - kinds[::-1].index("INIT_REPORT")
     assert "Status: timeout" in lines(plain, "REPORT")[0]
 
 

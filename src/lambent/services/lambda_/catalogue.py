@@ -191,5 +191,7 @@ def spec(version: FunctionVersion, code_dir: Callable[[str], Path], seal: Seal) 
         log_group=configuration.logging.log_group,
         log_format=configuration.logging.log_format,
         application_log_level=configuration.logging.application_log_level,
+        system_log_level=configuration.logging.system_log_level,
+        tracing=configuration.tracing_mode,
         digest=version.environment_digest(),
     )

@@ -1,0 +1,205 @@
+"""The lines that the platform writes into a function's log, in the format that the function has chosen. Pure.
+
+Text has its lines whatever the level. JSON has the records of the Telemetry API, those of the system log level and
+above. A failed Init is followed by a second one inside the first invocation: as on AWS, that invocation's START comes
+after it.
+
+Source: AWS Lambda Developer Guide, "Log formats", "Log-level filtering" (system log event mapping) and "Telemetry API
+event schema reference"; lines of real functions as their owners quote them.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lambent.aws.trace import part
+from lambent.engine.report import Report, iso
+from lambent.engine.spec import ACTIVE, ON_DEMAND, FunctionSpec, Invocation
+
+_LEVELS: Final = {"DEBUG": 0, "INFO": 1, "WARN": 2}
+_SUCCESS: Final = "success"
+# What a runtime calls its error is shown where it is a type of the platform's kind. Source: REPORT lines that users
+# quote, whose exceptions at import are all Runtime.Unknown.
+_KNOWN_TYPE: Final = re.compile(r"(?:Runtime|Function|Extension|Sandbox)\.[A-Z][A-Za-z]*", re.ASCII)
+_UNKNOWN: Final = "Runtime.Unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitReport:
+    """How an Init ended. `phase` is init, or invoke where it was part of an invocation."""
+
+    duration_ms: float
+    phase: str = "init"
+    status: str = _SUCCESS  # success, error or timeout
+    error_type: str | None = None
+
+
+class TextLines:
+    """The lines of the Text format, each with its line end."""
+
+    def __init__(self, spec: FunctionSpec, initialization_type: str = ON_DEMAND) -> None:
+        self._spec = spec
+        self._is_on_demand = initialization_type == ON_DEMAND
+
+    def init_start(self) -> list[str]:
+        version, arn = _runtime_version(self._spec.runtime), _runtime_arn(self._spec)
+        return [f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"]
+
+    def init_end(self, init: InitReport) -> list[str]:
+        """On demand, an Init that went well is in the first REPORT."""
+        if self._is_on_demand and init.status == _SUCCESS:
+            return []
+        head = f"INIT_REPORT Init Duration: {init.duration_ms:.2f} ms\tPhase: {init.phase}\tStatus: {init.status}"
+        return [f"{head}{_error_tail(init.error_type)}\n"]
+
+    def start(self, invocation: Invocation) -> list[str]:
+        return [f"START RequestId: {invocation.request_id} Version: {self._spec.version}\n"]
+
+    def end(self, report: Report) -> list[str]:
+        """END and REPORT; one event with the trace, where there is one."""
+        fields = [
+            f"REPORT RequestId: {report.request_id}",
+            f"Duration: {report.duration_ms:.2f} ms",
+            f"Billed Duration: {report.billed_ms} ms",
+            f"Memory Size: {report.memory_mb} MB",
+            f"Max Memory Used: {report.max_memory_mb} MB",
+        ]
+        if report.init_duration_ms is not None:
+            fields.append(f"Init Duration: {report.init_duration_ms:.2f} ms")
+        # A tab ends the line, except behind a status.
+        fields.append("" if report.status == _SUCCESS else f"Status: {report.status}{_error_tail(report.error_type)}")
+        line = "\t".join(fields) + "\n"
+        if self._spec.tracing == ACTIVE and report.trace_header:
+            line += _trace_line(report.trace_header)
+        return [f"END RequestId: {report.request_id}\n", line]
+
+
+class JsonLines:
+    """The records of the JSON format: those whose level the function wants."""
+
+    def __init__(
+        self, spec: FunctionSpec, now: Callable[[], float], stream: str, initialization_type: str = ON_DEMAND
+    ) -> None:
+        self._spec = spec
+        self._now = now
+        self._stream = stream
+        self._initialization_type = initialization_type
+        self._least = _LEVELS[spec.system_log_level or "INFO"]
+
+    def init_start(self) -> list[str]:
+        spec = self._spec
+        record = {
+            "initializationType": self._initialization_type,
+            "phase": "init",
+            "runtimeVersion": _runtime_version(spec.runtime),
+            "runtimeVersionArn": _runtime_arn(spec),
+            "functionName": spec.name,
+            "functionVersion": spec.version,
+            "instanceId": self._stream,
+            "instanceMaxMemory": spec.memory_mb * 1_048_576,
+        }
+        return self._lines("INFO", "initStart", record)
+
+    def init_end(self, init: InitReport) -> list[str]:
+        has_failed, is_on_demand = init.status != _SUCCESS, self._initialization_type == ON_DEMAND
+        record: dict[str, Any] = {"initializationType": self._initialization_type, "phase": init.phase}
+        record |= {"status": init.status, **_error_member(init.status, init.error_type)}
+        done = self._lines("WARN" if has_failed else "DEBUG", "initRuntimeDone", record)
+        level = "WARN" if has_failed else "DEBUG" if is_on_demand else "INFO"
+        metrics = {"metrics": {"durationMs": round(init.duration_ms, 3)}}
+        return done + self._lines(level, "initReport", record | metrics)
+
+    def start(self, invocation: Invocation) -> list[str]:
+        record = {
+            "requestId": invocation.request_id,
+            "functionArn": invocation.invoked_arn,
+            "version": self._spec.version,
+            **self._tracing(invocation.trace_header),
+        }
+        return self._lines("INFO", "start", record)
+
+    def end(self, report: Report) -> list[str]:
+        """What the runtime did, and what it took."""
+        error = _error_member(report.status, report.error_type)
+        done: dict[str, Any] = {"requestId": report.request_id, "status": report.status, **error}
+        if report.status == _SUCCESS:
+            done["spans"] = _spans(report)
+        done["metrics"] = {"durationMs": round(report.duration_ms, 3), "producedBytes": report.produced_bytes}
+        metrics: dict[str, Any] = {
+            "durationMs": round(report.duration_ms, 3),
+            "billedDurationMs": report.billed_ms,
+            "memorySizeMB": report.memory_mb,
+            "maxMemoryUsedMB": report.max_memory_mb,
+        }
+        if report.init_duration_ms is not None:
+            metrics["initDurationMs"] = round(report.init_duration_ms, 3)
+        whole = {"requestId": report.request_id, "metrics": metrics, "status": report.status, **error}
+        tracing, failed = self._tracing(report.trace_header), report.status != _SUCCESS
+        lines = self._lines("WARN" if failed else "DEBUG", "runtimeDone", done | tracing)
+        return lines + self._lines("WARN" if failed else "INFO", "report", whole | tracing)
+
+    def _tracing(self, header: str | None) -> dict[str, Any]:
+        if self._spec.tracing != ACTIVE or not header:
+            return {}
+        span = {"spanId": part(header, "Parent")} if part(header, "Parent") else {}
+        return {"tracing": {**span, "type": "X-Amzn-Trace-Id", "value": header}}
+
+    def _lines(self, level: str, kind: str, record: dict[str, Any]) -> list[str]:
+        if _LEVELS[level] < self._least:
+            return []
+        entry = {"time": iso(self._now()), "type": f"platform.{kind}", "record": record}
+        return [json.dumps(entry, separators=(",", ":")) + "\n"]
+
+
+Lines = TextLines | JsonLines
+
+
+def lines_for(
+    spec: FunctionSpec, now: Callable[[], float], stream: str = "", initialization_type: str = ON_DEMAND
+) -> Lines:
+    """The lines of an environment of this function. `now` is in seconds since the epoch."""
+    if spec.log_format.upper() == "JSON":
+        return JsonLines(spec, now, stream, initialization_type)
+    return TextLines(spec, initialization_type)
+
+
+def _error_tail(error_type: str | None) -> str:
+    return f"\tError Type: {_shown(error_type)}" if error_type else ""
+
+
+def _error_member(status: str, error_type: str | None) -> dict[str, str]:
+    return {"errorType": _shown(error_type)} if error_type and status != _SUCCESS else {}
+
+
+def _shown(error_type: str) -> str:
+    return error_type if _KNOWN_TYPE.fullmatch(error_type) else _UNKNOWN
+
+
+def _trace_line(header: str) -> str:
+    root, segment = part(header, "Root") or "", part(header, "Parent") or ""
+    sampled = "true" if part(header, "Sampled") == "1" else "false"
+    return f"XRAY TraceId: {root}\tSegmentId: {segment}\tSampled: {sampled}\t\n"
+
+
+def _spans(report: Report) -> list[dict[str, Any]]:
+    """Until the answer began, and until it was whole."""
+    latency_ms = report.duration_ms if report.latency_ms is None else min(report.latency_ms, report.duration_ms)
+    first_byte_s = (report.started_ms + latency_ms) / 1000
+    rest_ms = report.duration_ms - latency_ms
+    return [
+        {"name": "responseLatency", "start": iso(report.started_ms / 1000), "durationMs": round(latency_ms, 3)},
+        {"name": "responseDuration", "start": iso(first_byte_s), "durationMs": round(rest_ms, 3)},
+    ]
+
+
+def _runtime_version(runtime: str) -> str:
+    """`python3.13` as `python:3.13.v1`: the managed runtime's version; ours has one only."""
+    name = runtime.rstrip("0123456789.x")
+    return f"{name}:{runtime.removeprefix(name)}.v1"
+
+
+def _runtime_arn(spec: FunctionSpec) -> str:
+    return f"arn:aws:lambda:{spec.region}::runtime:{hashlib.sha256(spec.runtime.encode()).hexdigest()}"

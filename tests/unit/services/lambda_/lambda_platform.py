@@ -41,9 +41,10 @@ OTHER_ZIP = make_zip(app="def handler(event, context): return 2")
 
 @dataclass
 class KeptEngine:
-    """Answers each invocation with `result`."""
+    """Answers each invocation with `result`, at once."""
 
     result: InvocationResult = field(default_factory=lambda: InvocationResult(payload=b'"done"'))
+    refusal: ApiError | None = None  # what keeps a streamed invocation from starting
     invoked: list = field(default_factory=list)
     retired: list = field(default_factory=list)
     allotments: dict = field(default_factory=dict)
@@ -54,6 +55,19 @@ class KeptEngine:
         assert (spec.code_dir / "app.py").exists()
         self.invoked.append((spec, invocation))
         return self.result
+
+    def start(self, spec, invocation):
+        self.invoked.append((spec, invocation))
+        stream, result = invocation.stream, asyncio.get_running_loop().create_future()
+        if self.refusal is not None:
+            result.set_exception(self.refusal)
+        else:
+            if self.result.function_error is None:
+                stream.begin("application/json")
+                stream.write(self.result.payload)
+            result.set_result(self.result)
+        stream.end()
+        return result
 
     async def retire(self, arn, *, keep_digests=frozenset()):
         self.retired.append((arn, keep_digests))

@@ -6,6 +6,7 @@ from lambda_platform import ACCOUNT, ARN, CALLER, REGION, platform
 
 from lambent.aws.caller import Caller, Scope
 from lambent.engine.spec import InvocationResult
+from lambent.protocol.http import UNMODELLED_HEADERS
 from lambent.testing.loop import run
 
 FUNCTION = {"FunctionName": "fn"}
@@ -24,6 +25,10 @@ def test_an_invocation_answers_what_the_function_answered(tmp_path):
     async def scenario(lambda_):
         context = base64.b64encode(b'{"custom":{}}').decode()
         answer = await lambda_("Invoke", **FUNCTION, Payload=b'{"a":1}', ClientContext=context)
+        assert [name for name, _value in answer.pop(UNMODELLED_HEADERS)] == [
+            "x-amzn-Remapped-Content-Length",
+            "X-Amzn-Trace-Id",
+        ]
         assert answer == {"StatusCode": 200, "Payload": b'"done"', "ExecutedVersion": "$LATEST"}
         spec, invocation = lambda_.engine.invoked[0]
         assert (spec.arn, spec.version, spec.handler, spec.memory_mb) == (ARN, "$LATEST", "app.handler", 128)

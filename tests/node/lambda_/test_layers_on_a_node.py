@@ -92,6 +92,19 @@ def test_several_layers_are_importable_at_either_level(own_node, isolation):
         assert call(client, name) == [1, 1, 2]
 
 
+def test_a_wrapper_script_of_a_layer_starts_the_runtime(client):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        script = zipfile.ZipInfo("wrapper", (2026, 1, 1, 0, 0, 0))
+        script.external_attr = 0o755 << 16
+        archive.writestr(script, '#!/bin/sh\nexport WRAPPED=yes\nexec "$@"\n')
+    content = {"ZipFile": buffer.getvalue()}
+    layer = client.publish_layer_version(LayerName=unused_name(), Content=content)["LayerVersionArn"]
+    source = "import os\ndef handler(event, context): return os.environ['WRAPPED']"
+    variables = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"}}
+    assert call(client, create(client, source, Layers=[layer], Environment=variables)) == "yes"
+
+
 def test_layers_are_published_listed_found_and_deleted(client):
     members = {"Description": "d", "LicenseInfo": "MIT", "CompatibleRuntimes": ["python3.11"]}
     name = f"listed-{unused_name()}"
@@ -141,19 +154,32 @@ def files_with(folder, text):
     return found
 
 
+RUN_UNTIL_DELETED = """
+import boto3
+
+def handler(event, context):
+    client = boto3.client("lambda")
+    client.tag_resource(Resource=context.invoked_function_arn, Tags={"started": "yes"})
+    try:
+        while True:
+            client.get_function(FunctionName=context.function_name)
+    except client.exceptions.ResourceNotFoundException:
+        return "to the end"
+"""
+
+
 def test_a_function_that_is_deleted_while_it_runs_ends_its_invocation(client):
-    source = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return 'to the end'"
-    name = create(client, source, Timeout=30)
-    call(client, name, 0)
+    name = create(client, RUN_UNTIL_DELETED, Timeout=60, MemorySize=512)
+    arn = client.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(call(client, name, 1.0)))
+    thread = threading.Thread(target=lambda: answers.append(call(client, name)))
     thread.start()
-    started = threading.Event()
-    started.wait(0.3)
+    while "started" not in client.list_tags(Resource=arn)["Tags"]:
+        assert thread.is_alive()
     client.delete_function(FunctionName=name)
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.invoke(FunctionName=name)
-    thread.join(20)
+    thread.join(60)
     assert answers == ["to the end"]
 
 

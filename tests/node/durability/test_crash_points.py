@@ -10,7 +10,15 @@ import sys
 import time
 
 import pytest
-from tests.node.durability.things import EventsThing, FunctionThing, GroupThing, RoleThing, Unanswered
+from tests.node.durability.things import (
+    EventsThing,
+    FunctionThing,
+    GroupThing,
+    RecordsThing,
+    RoleThing,
+    Unanswered,
+    streams_of,
+)
 
 from lambent.pytest_plugin import LambentNode
 
@@ -48,6 +56,19 @@ def test_an_event_whose_node_dies_before_it_is_deleted_runs_again(own_node, tmp_
         deadline = time.monotonic() + 60
         while not _starts(node, event.name, again_ms):
             assert time.monotonic() < deadline, "the event that was not deleted did not run again"
+
+
+@pytest.mark.parametrize("point", ["event.responded", "event.ended", "event.delivered"])
+def test_a_record_whose_node_dies_before_or_after_its_delivery_arrives(point, own_node, tmp_path):
+    data = str(tmp_path / "data")
+    records = RecordsThing("records", random.Random(0))
+    with _crashing_node(f"{point}:3", data) as (process, node):
+        records.prepare(node)
+        _step_until_it_dies(node, [records])
+        assert process.wait(timeout=30) == -signal.SIGKILL
+    with own_node("--data-dir", data, ephemeral=False) as node:
+        records.settle(node)
+        assert records.state <= streams_of(node, records.group)
 
 
 def _starts(node, name, from_ms):

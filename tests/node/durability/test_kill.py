@@ -7,9 +7,17 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.node.durability.things import EventsThing, FunctionThing, GroupThing, LinesThing, RoleThing, Unanswered
+from tests.node.durability.things import (
+    EventsThing,
+    FunctionThing,
+    GroupThing,
+    LinesThing,
+    RecordsThing,
+    RoleThing,
+    Unanswered,
+)
 
-_KINDS = {EventsThing: 1, FunctionThing: 3, RoleThing: 2, GroupThing: 2, LinesThing: 1}
+_KINDS = {EventsThing: 1, RecordsThing: 1, FunctionThing: 3, RoleThing: 2, GroupThing: 2, LinesThing: 1}
 
 
 @pytest.mark.timeout(300)

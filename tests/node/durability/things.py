@@ -28,14 +28,15 @@ CODE = {number}
 def handler(event, context):
     return {{"code": CODE, "number": os.environ["NUMBER"]}}
 """
-# Leaves a trace that is durable before the event is: a stream named as the event says.
+# Leaves a trace that is durable before the event is: a stream named as the event, or the record of one, says.
 _MARKING_HANDLER = """
 import json, os, urllib.request
 
 def handler(event, context):
+    mark = event.get("requestPayload", event)["mark"]
     request = urllib.request.Request(
         os.environ["AWS_ENDPOINT_URL"],
-        json.dumps({"logGroupName": "marks", "logStreamName": event["mark"]}).encode(),
+        json.dumps({"logGroupName": os.environ["MARKS"], "logStreamName": mark}).encode(),
         {"X-Amz-Target": "Logs_20140328.CreateLogStream", "Content-Type": "application/x-amz-json-1.1"},
     )
     try:
@@ -273,6 +274,8 @@ class LinesThing(Thing):
 class EventsThing(Thing):
     """Asynchronous invocations of a function that leaves a mark for each: which were accepted."""
 
+    group = "marks"
+
     def __init__(self, name, rng):
         super().__init__(name, rng)
         self.state = frozenset()
@@ -280,19 +283,23 @@ class EventsThing(Thing):
         self._maybe = set()
 
     def prepare(self, node):
+        node.client("logs").create_log_group(logGroupName=self.group)
+        self._create(node, self.name, _MARKING_HANDLER)
+
+    def _create(self, node, name, source):
         client = node.client("lambda")
         client.create_function(
-            FunctionName=self.name,
+            FunctionName=name,
             Runtime="python3.11",
             Handler="app.handler",
             Role=ROLE,
             Timeout=60,
-            Code={"ZipFile": package(_MARKING_HANDLER)},
+            Code={"ZipFile": package(source)},
+            Environment={"Variables": {"MARKS": self.group}},
         )
         client.get_waiter("function_active_v2").wait(
-            FunctionName=self.name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 600}
+            FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 600}
         )
-        node.client("logs").create_log_group(logGroupName="marks")
 
     def choose(self, node):
         client, self._counter = node.client("lambda"), self._counter + 1
@@ -306,9 +313,29 @@ class EventsThing(Thing):
             self._maybe |= maybe - self.state
         self.doubtful = []
         deadline = time.monotonic() + 60
-        while not self.state <= (marks := streams_of(node, "marks")):
+        while not self.state <= (marks := streams_of(node, self.group)):
             assert time.monotonic() < deadline, f"lost: {sorted(self.state - marks)}"
         assert marks <= self.state | self._maybe
+
+
+class RecordsThing(EventsThing):
+    """The same of a function whose destination leaves the marks: no record of an accepted event is lost either."""
+
+    group = "records"
+
+    def prepare(self, node):
+        super().prepare(node)
+        destination = node.client("lambda").get_function(FunctionName=self.name)["Configuration"]["FunctionArn"]
+        self._create(node, f"{self.name}-source", "def handler(event, context): return event")
+        node.client("lambda").put_function_event_invoke_config(
+            FunctionName=f"{self.name}-source", DestinationConfig={"OnSuccess": {"Destination": destination}}
+        )
+
+    def choose(self, node):
+        client, self._counter = node.client("lambda"), self._counter + 1
+        mark = f"{self.name}-{self._counter}"
+        event = {"FunctionName": f"{self.name}-source", "InvocationType": "Event"}
+        return lambda: client.invoke(**event, Payload=json.dumps({"mark": mark})), self.state | {mark}
 
 
 def streams_of(node, group):

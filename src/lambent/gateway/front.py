@@ -145,16 +145,25 @@ class Front:
             )
 
     async def _of_url(self, target: UrlTarget, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
+        started = time.perf_counter()
         try:
-            return await self._url_page(target, await with_url_body(request, receive), request_id)
+            response = await self._url_page(target, await with_url_body(request, receive), request_id)
         except ApiError as error:  # of reading the body
             answer = refusal(413, error)
-            return HttpResponse(answer.status, [*answer.headers, ("connection", "close")], answer.body)
+            response = HttpResponse(answer.status, [*answer.headers, ("connection", "close")], answer.body)
         except Disconnected:
             raise
         except Exception:
             self._log.error("gateway.failed", request_id=request_id, url_id=target.url_id)
-            return HttpResponse(500, [("content-type", "text/plain")], _FAILED.encode())
+            response = HttpResponse(500, [("content-type", "text/plain")], _FAILED.encode())
+        self._log.info(
+            "gateway.url_request",
+            request_id=request_id,
+            url_id=target.url_id,
+            status=response.status,
+            duration_ms=round((time.perf_counter() - started) * 1000, 3),  # until its head, if it is streamed
+        )
+        return response
 
     async def _own_page(self, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
         for prefix, page in self._pages.items():

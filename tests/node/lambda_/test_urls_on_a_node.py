@@ -13,7 +13,7 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from tests.node.lambda_.functions_on_a_node import create
+from tests.node.lambda_.functions_on_a_node import call, create
 
 ACCOUNT = "000000000000"
 ECHO = "def handler(event, context): return event"
@@ -199,6 +199,16 @@ def test_no_path_of_a_url_is_the_platforms(echo, path):
     assert echo.event("POST", path, b"")["rawPath"] == path
 
 
+def test_a_function_may_ask_a_url(echo, client):
+    source = """
+import json, os, urllib.request
+def handler(event, context):
+    return json.load(urllib.request.urlopen(os.environ["AWS_ENDPOINT_URL"] + event))
+"""
+    event = call(client, create(client, source), f"/_lambent/url/{echo.id}/from/inside")
+    assert event["rawPath"] == "/from/inside"
+
+
 def test_binary_and_compressed_bodies_come_whole(echo):
     for body, headers in (
         (bytes(range(256)), {"Content-Type": "image/png"}),
@@ -255,6 +265,23 @@ def test_bytes_go_out_of_base64(answers):
     body = bytes(range(256))
     answer = {"statusCode": 200, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
     assert answers.answer(answer)[2] == body
+
+
+def test_a_compressed_answer_stays_compressed(answers):
+    body = gzip.compress(b"text" * 1000)
+    answer = {"statusCode": 200, "body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+    _status, headers, received = answers.answer({**answer, "headers": {"Content-Encoding": "gzip"}})
+    assert (headers["content-encoding"], received) == ("gzip", body)
+
+
+def test_the_largest_answer_passes_and_one_byte_more_is_a_502(make_url):
+    url = make_url(
+        "def handler(event, context): return 'x' * int(event['rawQueryString'])", members={"MemorySize": 512}
+    )
+    status, headers, body = url.ask("GET", "/?6291554")  # and two quotes
+    assert (status, len(body), headers["content-length"]) == (200, 6_291_554, "6291554")
+    status, _headers, body = url.ask("GET", "/?6291555")
+    assert (status, body) == (502, b"Internal Server Error")
 
 
 def test_an_answer_without_content_has_no_length(answers):

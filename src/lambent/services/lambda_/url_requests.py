@@ -73,6 +73,11 @@ class _Exchange:
         """What a client sees of any function that failed, and of any answer that is none."""
         return self.answer(502, [("content-type", "application/json")], b"Internal Server Error")
 
+    def malformed(self, error: MalformedAnswerError) -> HttpResponse:
+        """The same; what was wrong is in our log, since the function's own says that it did well."""
+        self.service.log.info("lambda.url_answer_malformed", function=self.url.arn, reason=str(error))
+        return self.failure()
+
     def count(self, status: int, executed_version: str | None) -> None:
         """Source: AWS Lambda Developer Guide, "Monitoring Lambda function URLs"."""
         key = self.url.key
@@ -90,8 +95,6 @@ async def page(service: "Lambda", target: UrlTarget, request: HttpRequest, reque
     url = service.catalogue.url(target.url_id)
     if url is None or target.region not in (None, url.key.region):
         return _no_such_url(target)
-    if url.cors is not None and url_cors.is_preflight(request.method, request.headers):
-        return HttpResponse(200, url_cors.preflight_headers(url.cors, request.headers), b"")
     exchange = _Exchange(
         service=service,
         url=url,
@@ -101,6 +104,9 @@ async def page(service: "Lambda", target: UrlTarget, request: HttpRequest, reque
         trace=request.headers.get("x-amzn-trace-id") or new_trace(service.clock.now()),
         started=time.perf_counter(),
     )
+    if url.cors is not None and url_cors.is_preflight(request.method, request.headers):
+        exchange.count(200, None)
+        return HttpResponse(200, url_cors.preflight_headers(url.cors, request.headers), b"")
     try:
         return await _answered(exchange)
     except ApiError as error:
@@ -235,8 +241,7 @@ def _buffered(exchange: _Exchange, answer: run.Answer) -> HttpResponse:
     try:
         meant = http_events.answer(answer.result.payload)
     except MalformedAnswerError as error:
-        exchange.service.log.info("lambda.url_answer_malformed", function=exchange.url.arn, reason=str(error))
-        return exchange.failure()
+        return exchange.malformed(error)
     return exchange.answer(meant.status, meant.headers, meant.body)
 
 
@@ -249,8 +254,7 @@ async def _streamed(exchange: _Exchange, streamed: run.Streamed, executed_versio
             meant = http_events.prelude(await body.take_prelude())
             response = exchange.answer(meant.status, meant.headers)
         except MalformedAnswerError as error:
-            exchange.service.log.info("lambda.url_answer_malformed", function=exchange.url.arn, reason=str(error))
-            response = exchange.failure()
+            response = exchange.malformed(error)
     elif not await body.take_first() and (await streamed.result).function_error is not None:
         response = exchange.failure()
     body.status = response.status

@@ -305,6 +305,10 @@ def test_requests_and_their_errors_are_counted(tmp_path):
             return [name for name, _value, dimensions in lambda_.recorded if dimensions == of]
 
         assert await names_after(b"1") == ["UrlRequestCount", "UrlRequestLatency"]
+        everywhere = [{}, {"FunctionName": "fn"}, {"FunctionName": "fn", "Resource": "fn:$LATEST"}]
+        assert [entry for entry in lambda_.recorded if entry[0] == "UrlRequestCount"] == [
+            ("UrlRequestCount", 1, dimensions) for dimensions in everywhere
+        ]
         assert await names_after(b'{"statusCode": 404}') == ["UrlRequestCount", "Url4xxError", "UrlRequestLatency"]
         assert await names_after(b'{"statusCode": 1}') == ["UrlRequestCount", "Url5xxError", "UrlRequestLatency"]
         await lambda_("RemovePermission", FunctionName="fn", StatementId="url")

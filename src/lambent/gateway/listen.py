@@ -166,7 +166,9 @@ class Gateway:
 
 def _loaded(app: Application) -> UvicornConfig:
     # Unreadable requests are the client's; uvicorn would warn of each.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    log = logging.getLogger("uvicorn.error")
+    log.setLevel(logging.ERROR)
+    log.addFilter(_is_no_cut_off)
     config = UvicornConfig(
         app,
         http=_Connection,
@@ -181,3 +183,8 @@ def _loaded(app: Application) -> UvicornConfig:
     )
     config.load()
     return config
+
+
+def _is_no_cut_off(record: logging.LogRecord) -> bool:
+    """A streamed answer whose function fails breaks off on purpose: uvicorn would tell of each."""
+    return "without completing response" not in str(record.msg)

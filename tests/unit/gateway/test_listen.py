@@ -177,3 +177,13 @@ def test_an_adopted_socket_that_nobody_used_is_closed():
         return sock.fileno()
 
     assert serving(echo, client) == -1
+
+
+def test_a_body_that_breaks_off_is_not_worth_a_word(caplog):
+    async def cut_off(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"transfer-encoding", b"chunked")]})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+    answer = serving(cut_off, lambda gateway: exchange(gateway.port, request()))
+    assert answer.endswith(b"\r\n\r\n4\r\nhalf\r\n")  # and no end
+    assert caplog.records == []

@@ -1,5 +1,6 @@
 """What a request to a function URL does, without sockets."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from lambda_platform import ACCOUNT, REGION, platform
 from lambent.aws import sigv4
 from lambent.aws.errors import ApiError
 from lambent.engine.spec import InvocationResult
-from lambent.protocol.http import HttpRequest, UrlTarget
+from lambent.protocol.http import CutOffError, HttpRequest, UrlTarget
 from lambent.testing.loop import run
 
 FORBIDDEN = (
@@ -313,5 +314,121 @@ def test_requests_and_their_errors_are_counted(tmp_path):
         assert await names_after(b'{"statusCode": 1}') == ["UrlRequestCount", "Url5xxError", "UrlRequestLatency"]
         await lambda_("RemovePermission", FunctionName="fn", StatementId="url")
         assert await names_after(b"1") == ["UrlRequestCount", "Url4xxError", "UrlRequestLatency"]
+
+    on_a_platform(tmp_path, scenario)
+
+
+def test_an_aliass_two_versions_are_counted_apart(tmp_path):
+    async def scenario(lambda_):
+        await lambda_("PublishVersion", FunctionName="fn")
+        await lambda_.update(Timeout=9)
+        await lambda_("PublishVersion", FunctionName="fn")
+        routing = {"AdditionalVersionWeights": {"2": 1.0}}
+        await lambda_("CreateAlias", FunctionName="fn", Name="live", FunctionVersion="1", RoutingConfig=routing)
+        url_id = await make_url(lambda_, "fn:live")
+        await ask(lambda_, request(url_id))
+        of = {"FunctionName": "fn", "Resource": "fn:live", "ExecutedVersion": "2"}
+        assert ("UrlRequestCount", 1, of) in lambda_.recorded
+
+    on_a_platform(tmp_path, scenario)
+
+
+# --- streams
+
+
+def streaming(lambda_):
+    """The stream of the next invocation, and the future of its result, once it has started."""
+    started = asyncio.get_running_loop().create_future()
+
+    def start(spec, invocation):
+        result = asyncio.get_running_loop().create_future()
+        started.set_result((invocation.stream, result))
+        return result
+
+    lambda_.engine.start = start
+    return started
+
+
+async def open_stream(lambda_, *chunks, content_type="text/plain"):
+    """The response, once these chunks have been written; the stream and the result's future."""
+    url_id = await make_url(lambda_, InvokeMode="RESPONSE_STREAM")
+    started = streaming(lambda_)
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(ask(lambda_, request(url_id)))
+        stream, result = await started
+        stream.begin(content_type)
+        for chunk in chunks:
+            stream.write(chunk)
+            await asyncio.sleep(0)
+        response = await asked
+    lambda_.recorded.clear()
+    return response, stream, result
+
+
+def counted(lambda_):
+    return [name for name, _value, dimensions in lambda_.recorded if not dimensions]
+
+
+def test_a_prelude_in_pieces_is_the_head_and_the_rest_the_body(tmp_path):
+    async def scenario(lambda_):
+        kind = "application/vnd.awslambda.http-integration-response"
+        pieces = (b'{"statusCode":', b" 404}\0\0\0", b"\0\0\0\0\0first")
+        response, stream, result = await open_stream(lambda_, *pieces, content_type=kind)
+        assert (response.status, dict(response.headers)["content-type"]) == (404, "application/octet-stream")
+        stream.write(b"second")
+        result.set_result(InvocationResult(payload=b""))
+        stream.end()
+        assert [chunk async for chunk in response.chunks] == [b"first", b"second"]
+        assert counted(lambda_) == ["UrlRequestCount", "Url4xxError", "UrlRequestLatency"]
+
+    on_a_platform(tmp_path, scenario)
+
+
+def test_a_failure_in_the_middle_cuts_the_answer_off(tmp_path):
+    async def scenario(lambda_):
+        response, stream, result = await open_stream(lambda_, b"half")
+        assert response.status == 200
+        result.set_result(InvocationResult(payload=b"{}", function_error="Unhandled"))
+        stream.end()
+        assert await anext(response.chunks) == b"half"
+        with pytest.raises(CutOffError):
+            await anext(response.chunks)
+        assert counted(lambda_) == ["UrlRequestCount", "Url5xxError", "UrlRequestLatency"]
+
+    on_a_platform(tmp_path, scenario)
+
+
+def test_a_client_that_goes_away_leaves_the_function_running(tmp_path):
+    async def scenario(lambda_):
+        response, stream, _result = await open_stream(lambda_, b"some")
+        await response.chunks.aclose()
+        await response.chunks.aclose()
+        assert counted(lambda_) == ["UrlRequestCount", "UrlRequestLatency"]
+        for _turn in range(100):
+            stream.write(b"x" * 1_000_000)  # kept nowhere
+        assert [chunk async for chunk in stream] == []
+
+    on_a_platform(tmp_path, scenario)
+
+
+def test_an_answer_of_nothing_is_empty_and_a_failure_before_it_is_a_502(tmp_path):
+    async def scenario(lambda_):
+        url_id = await make_url(lambda_, InvokeMode="RESPONSE_STREAM")
+
+        async def answered(result):
+            def start(spec, invocation):
+                future = asyncio.get_running_loop().create_future()
+                future.set_result(result)
+                invocation.stream.end()
+                return future
+
+            lambda_.engine.start = start
+            response = await ask(lambda_, request(url_id))
+            chunks = [chunk async for chunk in response.chunks] if response.chunks else None
+            return response.status, response.body, chunks
+
+        assert await answered(InvocationResult(payload=b"")) == (200, b"", [])
+        failed = InvocationResult(payload=b"{}", function_error="Unhandled")
+        assert await answered(failed) == (502, b"Internal Server Error", None)
 
     on_a_platform(tmp_path, scenario)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
+from lambent.aws.trace import new_trace, with_part
 from lambent.clock import Clock
 from lambent.engine import pool
 from lambent.engine.admission import Admission, Allotment, Release, throttled
@@ -321,11 +322,15 @@ class Engine:
             clock=self.clock,
             owner=self,
             write_log=lambda events: self.append_log(spec.scope, spec.group, stream, events),
-            order=_order(spec, place, variables(spec, stream, secrets, place, kind)),
+            order=_order(spec, place, {**variables(spec, stream, secrets, place, kind), **self._first_trace()}),
             init_limit_s=self.settings.init_limit_s if kind == ON_DEMAND else init_limit_s(spec.timeout_s),
             initialization_type=kind,
         )
         return Environment(spec, sandbox, stream, around)
+
+    def _first_trace(self) -> dict[str, str]:
+        """The trace of an Init phase, which belongs to no invocation yet."""
+        return {"_X_AMZN_TRACE_ID": with_part(new_trace(self.clock.now()), "Sampled", "0")}
 
     async def _claim(self, spec: FunctionSpec, interpreter: Path) -> Sandbox:
         order = Order(

@@ -8,6 +8,7 @@ import re
 import socket
 import time
 import urllib.parse
+from pathlib import Path
 
 import botocore.exceptions
 import pytest
@@ -15,7 +16,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.eventstream import EventStreamBuffer
-from tests.node.lambda_.functions_on_a_node import create
+from tests.node.lambda_.functions_on_a_node import call, create
 
 KINDS = """
 import time
@@ -55,11 +56,11 @@ def kinds(client):
     return create(client, KINDS, Timeout=2)
 
 
-def stream(client, name, event=None, **members):
+def stream(client, name, event=None, *, version="$LATEST", **members):
     """The payload in one piece, and InvokeComplete."""
     answer = client.invoke_with_response_stream(FunctionName=name, Payload=json.dumps(event), **members)
     assert answer["StatusCode"] == 200
-    assert answer["ExecutedVersion"] == "$LATEST"
+    assert answer["ExecutedVersion"] == version
     assert answer["ResponseStreamContentType"] == "application/vnd.amazon.eventstream"
     events = list(answer["EventStream"])
     assert [next(iter(event)) for event in events] == ["PayloadChunk"] * (len(events) - 1) + ["InvokeComplete"]
@@ -262,6 +263,57 @@ def test_a_trace_that_came_with_the_request_goes_on(lambent, client):
             answer.begin()
             assert answer.headers["X-Amzn-Trace-Id"] == "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
             assert b"Root=1-5759e988-bd862e3fe1be46a994272793;Parent=" in answer.read()
+
+
+def test_there_is_a_trace_while_the_handler_is_loaded(client):
+    source = "import os\nAT_INIT = os.environ['_X_AMZN_TRACE_ID']\ndef handler(event, context): return AT_INIT"
+    assert re.fullmatch(
+        r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0", call(client, create(client, source))
+    )
+
+
+def test_a_function_of_another_account_runs_by_its_arn(lambent):
+    other = lambent.client("lambda", access_key="111122223333")
+    name = create(other, "def handler(event, context): yield context.invoked_function_arn", Publish=True)
+    arn = f"arn:aws:lambda:us-east-1:111122223333:function:{name}"
+    mine = lambent.client("lambda")
+    for ask in (arn, f"111122223333:function:{name}", f"{arn}:1"):
+        payload, _complete = stream(mine, ask, version="1" if ask.endswith(":1") else "$LATEST")
+        assert payload.decode().startswith(arn)
+    assert mine.invoke_async(FunctionName=arn, InvokeArgs=b"{}")["Status"] == 202
+    status, code, message = refused(mine.invoke_with_response_stream, FunctionName=f"{arn}:1", Qualifier="$LATEST")
+    assert (status, code) == (400, "InvalidParameterValueException")
+    assert message == "The derived qualifier from the function name does not match the specified qualifier."
+
+
+@pytest.mark.long
+def test_a_client_that_hardly_reads_costs_the_node_little(own_node):
+    """Ten of them, of 200 MB each."""
+    with own_node("--port", "0") as node:
+        client = node.client("lambda")
+        name = create(client, KINDS, Timeout=900)
+        stream(client, name, {"kind": "two"})
+        before = peak_kb(node.pid)
+        event = {"kind": "many", "count": 200, "size": 1_048_576}
+        with contextlib.ExitStack() as open_sockets:
+            answers = []
+            for _client in range(10):
+                sock = open_sockets.enter_context(contextlib.closing(send(node, name, event)))
+                answers.append(http.client.HTTPResponse(sock, method="POST"))
+                answers[-1].begin()
+            for _turn in range(20):
+                assert all(answer.read1(65536) for answer in answers)
+            assert peak_kb(node.pid) - before < 60_000
+            for answer in answers:
+                while piece := answer.read(1_000_000):
+                    last = piece
+                assert b"InvokeComplete" in last
+        assert peak_kb(node.pid) - before < 60_000
+
+
+def peak_kb(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 # InvokeAsync

@@ -116,16 +116,19 @@ class EventQueue:
         async with asyncio.TaskGroup() as self._tasks:
             try:
                 while True:
-                    self._wake.clear()
-                    with self.clock.holding():
-                        wait_s = await self._start_due()
-                    await self.clock.wait(self._wake, wait_s)
+                    await self._start_due_and_wait()
             finally:
                 self._tasks = None
                 if self._running:
                     await asyncio.wait(self._running.values(), timeout=self.stop_grace_s)
                 for task in self._running.values():
                     task.cancel()
+
+    async def _start_due_and_wait(self) -> None:
+        self._wake.clear()
+        with self.clock.holding():
+            wait_s = await self._start_due()
+        await self.clock.wait(self._wake, wait_s)
 
     def _arrived(self, event: Event) -> None:
         """A new event is committed: it runs now if there is room, without reading it back."""

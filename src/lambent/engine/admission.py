@@ -99,7 +99,7 @@ def claimed(*, on_demand: int, in_provisioned: int, provisioned: int) -> int:
     return on_demand + max(provisioned, in_provisioned)
 
 
-def refusal(*, reserved: int | None, function_claims: int, account_claims: int, unreserved: int) -> str | None:
+def refusal(reserved: int | None, function_claims: int, account_claims: int, unreserved: int) -> str | None:
     """The Reason of a throttle, or None where there is a slot for an on-demand invocation. Pure.
 
     `account_claims` is what functions without a reservation take up of the `unreserved`.
@@ -189,29 +189,23 @@ class Admission:
         Raises:
             ApiError: TooManyRequestsException, with the limit that is reached as its Reason.
         """
-        function = self._function(scope, arn)
+        function = self._functions.get(arn) or self._function(scope, arn)
         account = function.account
-        reason = refusal(
-            reserved=function.reserved,
-            function_claims=function.claims,
-            account_claims=account.claims,
-            unreserved=account.unreserved,
-        )
+        reason = refusal(function.reserved, function.claims, account.claims, account.unreserved)
         if reason:
             raise throttled(reason)
         if not is_event:
             self._count_request(function)
-        function.on_demand += 1
-        if function.reserved is None:
-            account.in_unreserved += 1
+        self._count_on_demand(function, 1)
         return self._taken(arn, function, is_provisioned=False)
 
     def take_provisioned(self, scope: Scope, arn: str, *, is_event: bool = False) -> Release:
         """The same for an invocation that has a provisioned environment: only requests per second are limited."""
-        function = self._function(scope, arn)
+        function = self._functions.get(arn) or self._function(scope, arn)
         if not is_event:
             self._count_request(function)
         function.in_provisioned += 1
+        function.settle()
         return self._taken(arn, function, is_provisioned=True)
 
     def start(self, scope: Scope, arn: str) -> None:
@@ -256,6 +250,14 @@ class Admission:
             function = self._functions[arn] = _Function(account)
         return function
 
+    def _count_on_demand(self, function: _Function, change: int) -> None:
+        """One more or one less, without adding everything up anew: `claimed` grows with it one by one."""
+        function.on_demand += change
+        function.claims += change
+        if function.reserved is None:
+            function.account.claims += change
+            function.account.in_unreserved += change
+
     def _limit_requests(self, function: _Function, reserved: int) -> None:
         if function.requests is None:
             function.requests = requests_bucket(reserved)
@@ -269,7 +271,6 @@ class Admission:
             raise throttled(_fast(function), bucket.wait_s())
 
     def _taken(self, arn: str, function: _Function, *, is_provisioned: bool) -> Release:
-        function.settle()
         function.account.in_use += 1
         self.total += 1
         if self.total == 1:
@@ -287,13 +288,11 @@ class Admission:
     def _give_back(self, arn: str, function: _Function, is_provisioned: bool) -> None:
         if is_provisioned:
             function.in_provisioned -= 1
+            function.settle()
         else:
-            function.on_demand -= 1
-            if function.reserved is None:
-                function.account.in_unreserved -= 1
+            self._count_on_demand(function, -1)
         assert function.on_demand >= 0
         assert function.in_provisioned >= 0
-        function.settle()
         function.account.in_use -= 1
         self.total -= 1
         if not function.is_known and not function.in_use:

@@ -46,18 +46,20 @@ class Gauges:
         self._admission = admission
         self._now_ms = now_ms
         self._gauges: dict[_Name, _Gauge] = {}
-        self._together: dict[tuple[Scope, Resource, int, bool], list[_Gauge]] = {}  # those of one kind of invocation
+        self._together: dict[tuple[object, ...], list[_Gauge]] = {}  # those of one kind of invocation
 
     def begins(self, spec: FunctionSpec, invocation: Invocation, release: Release, provisioned: int = 0) -> Release:
         """One more runs, and has its slot. What comes back ends that, once, and calls `release`.
 
         `provisioned` is the amount that its qualifier has, where it uses that; else 0.
         """
-        resource = Resource(spec.name, invocation.qualifier, invocation.executed_version)
-        key = (spec.scope, resource, provisioned, spec.reserved is None and not provisioned)
+        is_shared = spec.reserved is None and not provisioned
+        key = (spec.arn, invocation.qualifier, invocation.executed_version, provisioned, is_shared)
         gauges = self._together.get(key)
         if gauges is None:
-            gauges = self._together[key] = [self._gauges.setdefault(name, _Gauge()) for name in _names(*key)]
+            resource = Resource(spec.name, invocation.qualifier, invocation.executed_version)
+            names = _names(spec.scope, resource, provisioned, is_shared)
+            gauges = self._together[key] = [self._gauges.setdefault(name, _Gauge()) for name in names]
         for gauge in gauges:
             gauge.now += 1
             if gauge.now > gauge.peak:

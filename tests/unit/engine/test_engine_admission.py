@@ -52,14 +52,14 @@ def refused(take: Callable[[], object]) -> tuple[str, str]:
 
 
 def test_the_limit_is_the_last_slot() -> None:
-    assert refusal(reserved=None, function_claims=9, account_claims=9, unreserved=10) is None
-    assert refusal(reserved=None, function_claims=10, account_claims=10, unreserved=10) == ACCOUNT_IS_FULL
+    assert refusal(None, 9, 9, 10) is None
+    assert refusal(None, 10, 10, 10) == ACCOUNT_IS_FULL
 
 
 def test_what_is_reserved_is_a_cap_and_a_guarantee() -> None:
-    assert refusal(reserved=3, function_claims=2, account_claims=10, unreserved=10) is None
-    assert refusal(reserved=3, function_claims=3, account_claims=0, unreserved=10) == FUNCTION_IS_FULL
-    assert refusal(reserved=0, function_claims=0, account_claims=0, unreserved=10) == FUNCTION_IS_FULL
+    assert refusal(3, 2, 10, 10) is None
+    assert refusal(3, 3, 0, 10) == FUNCTION_IS_FULL
+    assert refusal(0, 0, 0, 10) == FUNCTION_IS_FULL
 
 
 @given(*[st.integers(0, 100)] * 3)

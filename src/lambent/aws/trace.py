@@ -8,9 +8,9 @@ from urllib.parse import unquote
 
 
 def new_trace(now_s: float) -> str:
-    """A header of one's own, not sampled, whose root says when it was made."""
+    """A header of one's own, whose root says when it was made. Whether it is sampled is not decided yet."""
     noise = os.urandom(20).hex()
-    return f"Root=1-{int(now_s):08x}-{noise[:24]};Parent={noise[24:]};Sampled=0"
+    return f"Root=1-{int(now_s):08x}-{noise[:24]};Parent={noise[24:]}"
 
 
 def part(header: str, name: str) -> str | None:

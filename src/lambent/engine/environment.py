@@ -385,7 +385,7 @@ class Environment(Listener):
             # The function compares it with its own clock, which is the machine's.
             "deadline_ms": int((self._around.clock.machine_now() + left_s) * 1000),
             "arn": invocation.invoked_arn,
-            "trace": invocation.trace_header or new_trace(self._around.clock.now()),
+            "trace": invocation.trace_header or f"{new_trace(self._around.clock.now())};Sampled=0",
             "client_context": invocation.client_context,
             "cognito_identity": None,
         }
@@ -475,13 +475,14 @@ class Environment(Listener):
 
     def _say(self, *messages: str, run: Run | None = None) -> None:
         now_ms = self._around.clock.now_ms()
-        if messages:
-            self._log_of(run or self.run, [(now_ms, message) for message in messages])
+        self._log_of(run or self.run, [(now_ms, message) for message in messages])
 
     def _log(self, events: list[Event]) -> None:
         self._log_of(self.run, events)
 
     def _log_of(self, run: Run | None, events: list[Event]) -> None:
+        if not events:
+            return
         if run and run.invocation.want_tail:
             run.tail += "".join(message for _moment, message in events).encode()
             del run.tail[:-TAIL_BYTES]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from lambent.aws.errors import ApiError
 from lambent.aws.trace import new_trace
 from lambent.engine.metrics import Resource
-from lambent.engine.spec import Invocation, InvocationResult
+from lambent.engine.spec import ACTIVE, Invocation, InvocationResult
 from lambent.engine.stream import ResponseStream
 from lambent.services.lambda_ import recursion
 from lambent.services.lambda_.attached import Recursion
@@ -142,15 +142,17 @@ def _invocation(service: "Lambda", asked: Asked, version: FunctionVersion) -> In
         qualifier=asked.qualifier,
         executed_version=version.version if alias and alias.additional_version else None,
         client_context=asked.client_context,
-        trace_header=_trace_header(service, asked),
+        trace_header=_trace_header(service, asked, version),
         want_tail=asked.want_tail,
         is_event=asked.is_event,
     )
 
 
-def _trace_header(service: "Lambda", asked: Asked) -> str:
+def _trace_header(service: "Lambda", asked: Asked, version: FunctionVersion) -> str:
     """What the function is to hand on; one that is stopped in a loop is a refused request, not an invocation."""
-    header = asked.trace_header or new_trace(service.clock.now())
+    now_s, is_active = service.clock.now(), version.running.configuration.tracing_mode == ACTIVE
+    header = asked.trace_header or new_trace(now_s)
+    header = service.sampler.decided(header, asked.key.arn(), now_s, is_active=is_active)
     found = service.catalogue.get(asked.key).its(Recursion)
     try:
         return recursion.check(header, asked.key.arn(), found.recursive_loop if found else recursion.TERMINATE)

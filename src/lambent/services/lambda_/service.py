@@ -49,6 +49,7 @@ from lambent.services.lambda_.model import FunctionVersion, check_may_run
 from lambent.services.lambda_.packages import Packages
 from lambent.services.lambda_.provisioned_worker import ProvisionedWorker
 from lambent.services.lambda_.sealed import CANNOT_DECRYPT, CannotOpenError, OpenedWhenRead, Seal
+from lambent.services.lambda_.tracing import Sampler
 from lambent.services.lambda_.worker import Worker
 from lambent.store.blobs import DamagedBlobError
 from lambent.store.database import Database
@@ -121,6 +122,7 @@ class Lambda:
     catalogue: Catalogue = field(init=False)
     layers: LayerCatalogue = field(init=False)
     worker: Worker = field(init=False)
+    sampler: Sampler = field(init=False)
     provisioned: ProvisionedWorker = field(init=False)
     asynchronous: Asynchronous = field(init=False)
     """What the event queue asks about functions."""
@@ -134,6 +136,7 @@ class Lambda:
         )
         self.layers = LayerCatalogue()
         self.asynchronous = Asynchronous(self)
+        self.sampler = Sampler(self.sample)
         self.worker = Worker(
             database=self.database,
             packages=self.packages,

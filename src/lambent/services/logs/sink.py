@@ -63,6 +63,8 @@ class Sink:
 
     def append(self, scope: Scope, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
         """Takes (timestamp in ms, message) pairs; the sequence must not change afterwards."""
+        if not events:
+            return
         size = sum(len(message) for _, message in events) + EVENT_OVERHEAD_BYTES * len(events)
         if self._size + size > MAX_BUFFERED:
             self._dropped += len(events)

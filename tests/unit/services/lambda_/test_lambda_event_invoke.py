@@ -262,7 +262,7 @@ def test_an_event_runs_with_its_own_id_and_header_at_each_attempt(tmp_path):
         for _spec, invocation in lambda_.engine.invoked:
             assert (invocation.request_id, invocation.payload) == ("the-id", b"[1]")
             assert invocation.invoked_arn == f"{ARN}:$LATEST"
-            assert invocation.trace_header.startswith("Root=1-0-0;Lineage=")
+            assert invocation.trace_header.startswith("Root=1-0-0;Sampled=0;Lineage=")
             assert invocation.trace_header.endswith(":0")  # a retry is no further turn of a loop
 
     on_a_platform(tmp_path, scenario)

@@ -93,7 +93,7 @@ def test_a_chain_is_stopped_exactly_when_a_function_would_run_once_too_often(arn
 def test_a_new_header_has_its_moment_in_its_root():
     header = new_trace(0x5759E988)
     assert part(header, "Root")[:11] == "1-5759e988-"
-    assert part(header, "Sampled") == "0"
+    assert part(header, "Sampled") is None
     assert part(header, "Lineage") is None
 
 

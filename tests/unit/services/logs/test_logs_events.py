@@ -24,6 +24,15 @@ DAY = 24 * HOUR
 SCOPE = CALLER.scope
 
 
+def test_nothing_appended_is_nothing_written(tmp_path: Path) -> None:
+    async def test(logs: Client) -> None:
+        logs.logs.append(CALLER.scope, "g", "s", [])
+        logs.logs.append(CALLER.scope, "g", "s", [(logs.now, "one")])
+        assert await logs.messages() == ["one"]
+
+    with_logs(tmp_path, test)
+
+
 def test_a_batch_is_read_as_it_was_put(tmp_path: Path) -> None:
     async def test(logs: Client) -> None:
         await logs.group("g", "s")

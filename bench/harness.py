@@ -29,7 +29,7 @@ import botocore.exceptions
 
 NOW = time.perf_counter
 SCENARIOS = ("cold", "warm", "throughput", "burst", "import", "async", "sqs",
-             "stream", "memory", "node")
+             "stream", "firstbyte", "memory", "node")
 
 # ------------------------------------------------------------------ handlers
 HELLO_PY = "def handler(event, context):\n    return {'hello': 'world', 'n': event.get('n')}\n"
@@ -59,6 +59,14 @@ def handler(event, context):
     return "ok"
 '''
 HELLO_JS = "exports.handler = async (event) => ({hello: 'world', n: event.n});\n"
+YIELD_PY = """import time
+def handler(event, context):
+    yield "first"
+    time.sleep(event.get("gap_ms", 0) / 1000)
+    chunk = b"x" * 65536
+    for left in range(event.get("bytes", 0), 0, -65536):
+        yield chunk
+"""
 STREAM_JS = '''exports.handler = awslambda.streamifyResponse(async (event, stream, context) => {
   stream.write('first');
   await new Promise(r => setTimeout(r, event.gap_ms || 300));
@@ -768,6 +776,27 @@ class Bench:
             if label == "bytes20m":
                 d[label]["mib_per_s"] = round(size / 2**20 / (statistics.median(total) / 1e3), 1)
         d["supported"] = d["gap300"]["first_byte"]["p50_ms"] < 150     # else the response was buffered whole
+        return d
+
+    async def s_firstbyte(self):
+        """Time to the first event of InvokeWithResponseStream from a warm Python handler that yields, then 20 MiB."""
+        name = f"bench-yield-{self.tag}"
+        await asyncio.to_thread(self.create, name, make_zip({"index.py": YIELD_PY}))
+        path = f"/2021-11-15/functions/{name}/response-streaming-invocations"
+        conn, d = await self.c.connect(), {}
+        for label, event, reps in (("warmup", {}, 20), ("first", {"gap_ms": 20}, 100), ("bytes20m", {"bytes": 20 << 20}, 3)):
+            first, total, size = [], [], 0
+            for _ in range(reps):
+                raw = self.c.request(path, json.dumps(event).encode())
+                t = NOW()
+                status, h, b, conn = await self.c.send(conn, raw, 60)
+                if status != 200 or b"first" not in b or b"ErrorCode" in b[-400:]:
+                    return {"supported": False, "error": f"{status} {b[:400]!r}"}
+                first.append((conn.t_first - t) * 1e3); total.append((NOW() - t) * 1e3); size = len(b)
+            d[label] = {"first_byte": summary(first), "total": summary(total), "bytes": size}
+            if label == "bytes20m":
+                d[label]["mib_per_s"] = round(size / 2**20 / (statistics.median(total) / 1e3), 1)
+        d["supported"] = d["first"]["first_byte"]["p50_ms"] < 20      # else the response was buffered whole
         return d
 
     async def s_memory(self):

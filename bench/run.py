@@ -22,8 +22,8 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCENARIOS = "cold,warm,throughput,burst,memory,async"
-QUICK = "cold,warm,throughput"
+SCENARIOS = "cold,warm,firstbyte,throughput,burst,memory,async"
+QUICK = "cold,warm,firstbyte,throughput"
 
 
 def free_port() -> int:
@@ -54,6 +54,10 @@ def rows_of(result: dict) -> dict[str, str]:
         rows["idle PSS of the node, MiB"] = f"{result['idle']['pss_mib']}"
     rows["cold start, ms"] = spread(scenarios.get("cold", {}).get("cold"))
     rows["warm invocation, ms"] = spread(scenarios.get("warm"))
+    streamed = scenarios.get("firstbyte", {})
+    rows["response streaming, first byte, ms"] = (
+        spread(streamed["first"]["first_byte"]) if streamed.get("supported") else "-"
+    )
     for connections in (16, 64):
         load = scenarios.get("throughput", {}).get(f"c{connections}")
         rows[f"invocations/s at {connections} connections"] = f"{load['per_s']:,.0f}" if load else "-"

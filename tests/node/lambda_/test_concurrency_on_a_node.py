@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
@@ -67,10 +68,12 @@ def test_what_is_reserved_caps_the_function_at_the_limit_and_one_past_it(client)
     assert answer["ReservedConcurrentExecutions"] == 2
     assert client.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] == 2
     assert client.get_function(FunctionName=name)["Concurrency"] == {"ReservedConcurrentExecutions": 2}
-    with ThreadPoolExecutor(2) as threads:
-        running = [threads.submit(call, client, name, 1.0) for _one in range(2)]
-        response = until_throttled(client, name)
-        assert [run.result() for run in running] == ["on-demand", "on-demand"]
+    with ThreadPoolExecutor(3) as threads:
+        running = [threads.submit(call, client, name, 2) for _one in range(3)]
+        errors = [run.exception() for run in running]
+    refused = [error for error in errors if error]
+    assert len(refused) == 1
+    response = refused[0].response
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert response["Error"]["Code"] == "TooManyRequestsException"
     assert response["Error"]["Message"] == "Rate Exceeded."
@@ -80,17 +83,6 @@ def test_what_is_reserved_caps_the_function_at_the_limit_and_one_past_it(client)
     client.delete_function_concurrency(FunctionName=name)
     assert "ReservedConcurrentExecutions" not in client.get_function_concurrency(FunctionName=name)
     assert "Concurrency" not in client.get_function(FunctionName=name)
-
-
-def until_throttled(client, name):
-    """The refusal of the first invocation that found no slot."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            client.invoke(FunctionName=name, Payload=b"0")
-        except ClientError as error:
-            return error.response
-    raise AssertionError("never throttled")
 
 
 def test_nothing_reserved_throttles_everything(client):
@@ -262,3 +254,45 @@ def test_what_is_provisioned_is_there_again_after_a_restart(own_node, tmp_path):
         assert after["Status"] == "READY"
         assert after["LastModified"] == before["LastModified"]
         assert call(client, name, Qualifier="1")[0] == "provisioned-concurrency"
+
+
+def test_the_metrics_of_concurrency_are_in_cloudwatch(client, lambent):
+    name = create(client, SLOW, Publish=True, Timeout=30)
+    provision(client, name, "1", 1)
+    settled(client, name, "1")
+    with ThreadPoolExecutor(2) as threads:
+        for run in [threads.submit(call, client, name, 0.5, Qualifier="1") for _one in range(2)]:
+            run.result()
+    function = [{"Name": "FunctionName", "Value": name}]
+    qualified = [*function, {"Name": "Resource", "Value": f"{name}:1"}]
+    wanted = {
+        ("ProvisionedConcurrencyInvocations", "Sum", "q"): 1.0,
+        ("ProvisionedConcurrencySpilloverInvocations", "Sum", "q"): 1.0,
+        ("ConcurrentExecutions", "Maximum", "f"): 2.0,
+        ("ConcurrentExecutions", "Maximum", "q"): 2.0,
+        ("ProvisionedConcurrentExecutions", "Maximum", "q"): 1.0,
+        ("ProvisionedConcurrencyUtilization", "Maximum", "q"): 1.0,
+    }
+    found = {}
+    deadline = time.monotonic() + 10
+    while found != wanted and time.monotonic() < deadline:
+        dimensions = {"f": function, "q": qualified}
+        found = {key: statistic(lambent, key[0], key[1], dimensions[key[2]]) for key in wanted}
+    assert found == wanted
+    assert statistic(lambent, "UnreservedConcurrentExecutions", "Maximum", []) >= 1.0
+    assert statistic(lambent, "ClaimedAccountConcurrency", "Maximum", []) >= 2.0
+    client.delete_function(FunctionName=name)
+
+
+def statistic(lambent, name, statistic, dimensions):
+    now = datetime.now(UTC)
+    answer = lambent.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName=name,
+        Dimensions=dimensions,
+        StartTime=now - timedelta(minutes=10),
+        EndTime=now + timedelta(minutes=10),
+        Period=3600,
+        Statistics=[statistic],
+    )
+    return max((point[statistic] for point in answer["Datapoints"]), default=None)

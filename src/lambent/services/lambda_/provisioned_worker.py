@@ -78,8 +78,9 @@ class ProvisionedWorker:
         entry = self.catalogue.find(key)
         versions = [entry.versions[plan.spec.version] for plan in concurrency.plans(entry)] if entry else []
         try:
-            for version in versions:
-                await self.ready_spec(version)
+            with self.clock.holding():
+                for version in versions:
+                    await self.ready_spec(version)
         except ApiError:  # it is in the log
             await self.clock.sleep(_AGAIN_S)
             self._waiting.add(key)

@@ -352,6 +352,29 @@ def test_what_is_provisioned_without_a_reservation_leaves_a_hundred(tmp_path):
     play(tmp_path, script)
 
 
+def test_a_version_that_is_pending_is_provisioned_once_it_is_active(tmp_path):
+    async def script(platform):
+        await platform.create(Publish=True, wait=False)
+        assert (await provision(platform, "1", 1))["Status"] == "IN_PROGRESS"
+        await platform.clock.sleep(0.1)
+        assert platform.engine.plans.get(ARN, []) == []
+        await platform.settled(qualifier="1")
+        assert [plan.count for plan in await planned(platform)] == [1]
+
+    play(tmp_path, script, pending_s=5.0)
+
+
+def test_a_version_that_failed_is_not_provisioned(tmp_path):
+    async def script(platform):
+        await platform.create(Publish=True, Runtime="python3.10")
+        await platform.settled(qualifier="1")
+        code, message = await cannot_provision(platform, "1")
+        assert code == CONFLICT
+        assert message.startswith("The operation cannot be performed at this time. The function is currently in")
+
+    play(tmp_path, script)
+
+
 def test_configurations_are_listed_in_pages(tmp_path):
     async def script(platform):
         await platform.create(Publish=True)

@@ -79,7 +79,8 @@ def _check_versions(tx: Connection, key: FunctionKey, qualifier: str, alias: Ali
     for name in sorted(alias.versions if alias else {qualifier}):
         version = _version(tx, key, name)
         check_provisionable(version)
-        model.check_may_run(version)
+        if version.state != model.PENDING:  # until it is Active, the configuration is IN_PROGRESS
+            model.check_may_run(version)
     provisioned = {each.qualifier for each in rows.attached_of_kind(tx, key, ProvisionedConcurrency)}
     check_free(qualifier, alias, rows.aliases(tx, key), provisioned)
 

@@ -8,6 +8,7 @@ from lambent.cli.doctor import doctor
 from lambent.cli.invoke import invoke
 from lambent.cli.logs import logs
 from lambent.cli.ls import ls
+from lambent.cli.metrics import metrics
 from lambent.cli.rm import rm
 from lambent.cli.time import time
 from lambent.cli.up_options import up
@@ -27,5 +28,5 @@ application = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-for command in (up, deploy, invoke, logs, ls, rm, time, doctor, coverage, version):
+for command in (up, deploy, invoke, logs, metrics, ls, rm, time, doctor, coverage, version):
     application.command()(command)

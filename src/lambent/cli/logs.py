@@ -35,7 +35,7 @@ def logs(
       lambent logs hello --filter '{ $.level = "error" }'
     """
     group = name if "/" in name else f"/aws/lambda/{name}"
-    request = {"logGroupName": group, "startTime": int(time.time() * 1000) - _milliseconds(since)}
+    request = {"logGroupName": group, "startTime": int(time.time() * 1000) - milliseconds(since)}
     request |= {"filterPattern": pattern} if pattern else {}
     with speaking_plainly(endpoint):
         try:
@@ -77,7 +77,12 @@ def _show(event: dict[str, Any], as_json: bool) -> None:
     answer(f"{moment:%H:%M:%S}.{event['timestamp'] % 1000:03} {event['message'].rstrip()}")
 
 
-def _milliseconds(since: str) -> int:
+def milliseconds(since: str) -> int:
+    """A length of time as `--since` takes it.
+
+    Raises:
+        CommandError: it is none.
+    """
     found = re.fullmatch(r"(\d+)([smhdw])", since)
     if found is None:
         raise CommandError(f"--since {since}: not a length of time.", "Say for example 30s, 10m, 2h or 7d.", status=2)

@@ -163,7 +163,7 @@ def test_aws_words_are_shown_for_what_aws_refuses(run, tmp_path):
 
 
 def test_nothing_listening_is_told_with_the_next_step(run):
-    for command in (["ls"], ["invoke", "x"], ["logs", "x"], ["rm", "x"]):
+    for command in (["ls"], ["invoke", "x"], ["logs", "x"], ["metrics", "x"], ["rm", "x"]):
         done = run(*command, endpoint="http://127.0.0.1:9")
         assert (done.returncode, done.stdout) == (1, "")
         assert "error: nothing answers at http://127.0.0.1:9." in done.stderr
@@ -173,7 +173,7 @@ def test_nothing_listening_is_told_with_the_next_step(run):
 def test_coverage_is_what_the_node_answers(run, lambent):
     done = run("coverage", "--json")
     found = {one["service"]: one for one in json.loads(done.stdout)}
-    assert set(found) == {"iam", "lambda", "logs", "sts"}
+    assert set(found) == {"cloudwatch", "iam", "lambda", "logs", "sts"}
     assert {"Invoke", "CreateFunction"} <= set(found["lambda"]["there"])
     one = json.loads(run("coverage", "sts", "--json").stdout)
     assert one == found["sts"]
@@ -205,7 +205,9 @@ def test_version(run):
     assert json.loads(run("version", "--json").stdout)["version"] == __version__
 
 
-@pytest.mark.parametrize("command", ["up", "deploy", "invoke", "logs", "ls", "rm", "doctor", "coverage", "version"])
+@pytest.mark.parametrize(
+    "command", ["up", "deploy", "invoke", "logs", "metrics", "ls", "rm", "doctor", "coverage", "version"]
+)
 def test_help_teaches(run, command):
     done = run(command, "--help")
     assert done.returncode == 0

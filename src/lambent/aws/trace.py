@@ -31,4 +31,8 @@ def with_part(header: str, name: str, value: str) -> str:
 
 def shown(header: str) -> str:
     """What a response says of the trace: its root, and whether it is sampled."""
-    return f"Root={part(header, 'Root') or ''};Sampled={part(header, 'Sampled') or '0'}"
+    root, _semicolon, rest = header.partition(";")
+    if root.startswith("Root="):  # as headers usually begin
+        return f"{root};Sampled={'1' if 'Sampled=1' in rest else '0'}"
+    is_sampled = part(header, "Sampled") == "1"
+    return f"Root={part(header, 'Root') or ''};Sampled={int(is_sampled)}"

@@ -53,6 +53,11 @@ def check(trace_header: str, function_arn: str, recursive_loop: str = TERMINATE)
     return with_part(trace_header, "Lineage", "|".join(f"{each}:{count}" for each, count in counts.items()))
 
 
+def first_run(function_arn: str) -> str:
+    """The lineage of a chain that begins with this function."""
+    return f"Lineage={_name(function_arn)}:0"
+
+
 def lineage(trace_header: str) -> dict[str, int]:
     """How often each function has run before its last run, by the function's name in a lineage."""
     text = part(trace_header, "Lineage") or ""

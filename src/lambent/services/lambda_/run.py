@@ -15,6 +15,7 @@ from lambent.engine.spec import ACTIVE, Invocation, InvocationResult
 from lambent.engine.stream import ResponseStream
 from lambent.services.lambda_ import recursion
 from lambent.services.lambda_.attached import Recursion
+from lambent.services.lambda_.catalogue import Entry
 from lambent.services.lambda_.model import FunctionKey, FunctionVersion, check_may_run, not_found
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def _is_looked_at(result: "asyncio.Future[InvocationResult]") -> None:
 
 
 def _invocation(service: "Lambda", asked: Asked, version: FunctionVersion) -> Invocation:
-    alias = service.catalogue.get(asked.key).aliases.get(asked.qualifier or "")
+    entry = service.catalogue.get(asked.key)
+    alias = entry.aliases.get(asked.qualifier) if asked.qualifier else None
     return Invocation(
         request_id=asked.request_id,
         payload=asked.payload,
@@ -142,20 +144,22 @@ def _invocation(service: "Lambda", asked: Asked, version: FunctionVersion) -> In
         qualifier=asked.qualifier,
         executed_version=version.version if alias and alias.additional_version else None,
         client_context=asked.client_context,
-        trace_header=_trace_header(service, asked, version),
+        trace_header=_trace_header(service, asked, version, entry),
         want_tail=asked.want_tail,
         is_event=asked.is_event,
     )
 
 
-def _trace_header(service: "Lambda", asked: Asked, version: FunctionVersion) -> str:
+def _trace_header(service: "Lambda", asked: Asked, version: FunctionVersion, entry: Entry) -> str:
     """What the function is to hand on; one that is stopped in a loop is a refused request, not an invocation."""
     now_s, is_active = service.clock.now(), version.running.configuration.tracing_mode == ACTIVE
-    header = asked.trace_header or new_trace(now_s)
-    header = service.sampler.decided(header, asked.key.arn(), now_s, is_active=is_active)
-    found = service.catalogue.get(asked.key).its(Recursion)
+    arn = asked.key.arn()
+    if asked.trace_header is None and not is_active:  # the usual case: what follows would say the same, later
+        return f"{new_trace(now_s)};Sampled=0;{recursion.first_run(arn)}"
+    header = service.sampler.decided(asked.trace_header or new_trace(now_s), arn, now_s, is_active=is_active)
+    found = entry.its(Recursion)
     try:
-        return recursion.check(header, asked.key.arn(), found.recursive_loop if found else recursion.TERMINATE)
+        return recursion.check(header, arn, found.recursive_loop if found else recursion.TERMINATE)
     except ApiError:
         of = Resource(asked.key.name, asked.qualifier)
         service.metrics.add(asked.key.scope, "RecursiveInvocationsDropped", 1, of=of)

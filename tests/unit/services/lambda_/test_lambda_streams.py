@@ -9,6 +9,7 @@ from lambda_platform import ACCOUNT, CALLER, REGION, platform
 
 from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
+from lambent.aws.trace import shown
 from lambent.engine.admission import throttled
 from lambent.engine.spec import InvocationResult
 from lambent.protocol.http import UNMODELLED_HEADERS
@@ -66,6 +67,31 @@ def test_the_answer_says_which_trace_it_belongs_to(tmp_path):
             assert shown in answer[UNMODELLED_HEADERS]
 
     on_a_platform(tmp_path, scenario)
+
+
+def test_a_trace_that_begins_here_is_as_any_other(tmp_path):
+    async def scenario(lambda_):
+        await lambda_("Invoke", **FUNCTION)
+        begun = lambda_.engine.invoked[-1][1].trace_header
+        root = begun.partition(";Sampled=0;")[0]
+        await lambda_("Invoke", caller=replace(CALLER, trace_header=root), **FUNCTION)
+        assert lambda_.engine.invoked[-1][1].trace_header == begun
+
+    on_a_platform(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (TRACE, "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"),
+        ("Sampled=1;Root=1-0-0", "Root=1-0-0;Sampled=1"),
+        ("Self=1-1-1;Root=1-0-0;Sampled=?", "Root=1-0-0;Sampled=0"),
+        ("", "Root=;Sampled=0"),
+        ("nonsense", "Root=;Sampled=0"),
+    ],
+)
+def test_what_is_shown_of_a_trace(header, expected):
+    assert shown(header) == expected
 
 
 def test_a_dry_run_of_a_stream_runs_nothing(tmp_path):

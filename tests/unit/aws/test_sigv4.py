@@ -133,6 +133,13 @@ def test_what_was_changed_after_it_was_signed_is_refused(changes):
     assert refusal(lambda: verify(changed(REQUEST, **changes))) == MISMATCH
 
 
+def test_a_signed_hash_must_be_the_bodys():
+    hashed = {"X-Amz-Content-SHA256": hashlib.sha256(b"body").hexdigest()}
+    request = signed_by_botocore("POST", "/", "", hashed, b"body")
+    verify(request)
+    assert refusal(lambda: verify(changed(request, body=b"another"))) == MISMATCH
+
+
 def test_the_order_of_parameters_and_what_was_not_signed_may_change():
     verify(changed(REQUEST, query="b=2&a=1", headers=REQUEST.headers | {"x-forwarded-for": "10.0.0.1"}))
 

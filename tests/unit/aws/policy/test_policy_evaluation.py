@@ -151,6 +151,9 @@ def test_a_role_is_known_by_its_name_whatever_its_path():
     assert decide(SESSION, resource=[named]).allowed
     other = document(to({"AWS": f"arn:aws:iam::{HERE}:role/reader/writer"}))
     assert not decide(SESSION, resource=[other]).allowed
+    namesake = document(to({"AWS": FOREIGN.role}))
+    assert not decide(SESSION, resource=[namesake]).allowed
+    assert not decide(FOREIGN, identity=[MAY], resource=[document(to({"AWS": SESSION.role}))]).allowed
 
 
 # Source: IAM User Guide, "NotPrincipal": a Deny spares a session only where all that it is is named.

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lambent.aws.policy import wildcards
@@ -18,6 +18,13 @@ def naive(pattern, text):
     if pattern[0] == "*":
         return any(naive(pattern[1:], text[cut:]) for cut in range(len(text) + 1))
     return bool(text) and pattern[0] in ("?", text[0]) and naive(pattern[1:], text[1:])
+
+
+@given(st.text("a*?", max_size=6), st.text("ab", max_size=4))
+@example("a*a", "a")
+@example("ab*ba", "aba")
+def test_pieces_of_a_pattern_do_not_overlap(pattern, text):
+    assert wildcards.matches(wildcards.compiled(pattern, None), text) == naive(pattern, text)
 
 
 @given(letters, letters)

@@ -40,6 +40,7 @@ def test_a_sessions_permissions_are_its_roles(tmp_path):
             own = (await do("CreatePolicy", PolicyName="own", PolicyDocument=one))["Policy"]["Arn"]
             two = json.dumps(document("s3:PutObject"))
             await do("CreatePolicyVersion", PolicyArn=own, PolicyDocument=two, SetAsDefault=True)
+            await do("CreatePolicyVersion", PolicyArn=own, PolicyDocument=one)
             for arn in (own, BASIC, UNKNOWN):
                 await do("AttachRolePolicy", RoleName="Reader", PolicyArn=arn)
             permissions = await iam.permissions(SESSION)

@@ -411,6 +411,13 @@ def test_a_role_needs_its_own_policy_or_the_functions(tmp_path):
 
         lambda_.service.identities = Identities(permissions=permissions)
         assert await may(lambda_, "AWS_IAM", SESSION)
+
+        async def bounded(_principal):
+            return Permissions(identity=[BOTH], boundary=[])
+
+        lambda_.service.identities = Identities(permissions=bounded)
+        assert not await may(lambda_, "AWS_IAM", SESSION)
+        lambda_.service.identities = Identities(permissions=permissions)
         deny = {
             "Sid": "no",
             "Effect": "Deny",

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
@@ -230,6 +231,64 @@ def test_a_loop_through_a_destination_is_a_loop(moving, client):
     until_said(moving, names[1], "turn", 16)
     moving.advance("1h")
     assert [len(said(moving, name, "turn")) for name in names] == [16, 16]
+
+
+def total(node, name, metric):
+    """The sum of a function's metric over all that the node has of it."""
+    now = datetime.fromtimestamp(node.now(), UTC)
+    answer = node.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName=metric,
+        Dimensions=[{"Name": "FunctionName", "Value": name}],
+        StartTime=now - timedelta(days=1),
+        EndTime=now + timedelta(minutes=2),
+        Period=3600,
+        Statistics=["Sum"],
+    )
+    return sum(point["Sum"] for point in answer["Datapoints"])
+
+
+def test_metrics_count_events_their_ages_their_ends_and_what_was_not_delivered(moving, client):
+    queue = "arn:aws:sqs:us-east-1:000000000000:letters"
+    name = create(client, FAILS, DeadLetterConfig={"TargetArn": queue})
+    client.put_function_event_invoke_config(
+        FunctionName=name,
+        MaximumRetryAttempts=1,
+        DestinationConfig={"OnFailure": {"Destination": "arn:aws:sns:us-east-1:000000000000:letters"}},
+    )
+    send(client, name)
+    moving.advance("1h")
+    until_said(moving, name, "attempt", 2)
+    found = {
+        metric: total(moving, name, metric)
+        for metric in (
+            "AsyncEventsReceived",
+            "AsyncEventsDropped",
+            "DeadLetterErrors",
+            "DestinationDeliveryFailures",
+            "Invocations",
+            "Errors",
+        )
+    }
+    assert found == {
+        "AsyncEventsReceived": 1,
+        "AsyncEventsDropped": 1,
+        "DeadLetterErrors": 3,
+        "DestinationDeliveryFailures": 3,
+        "Invocations": 2,
+        "Errors": 2,
+    }
+    assert 60_000 <= total(moving, name, "AsyncEventAge") < 90_000
+
+
+def test_a_loop_that_was_stopped_is_counted(moving, client):
+    name = create(client, PASSES_ON)
+    send(client, name, {"names": [name], "how": "Event", "left": 100})
+    until_said(moving, name, "turn", 16)
+    moving.advance("1m")
+    assert total(moving, name, "RecursiveInvocationsDropped") == 1
+    assert total(moving, name, "AsyncEventsDropped") == 1
+    assert total(moving, name, "AsyncEventsReceived") == 17
 
 
 def test_what_a_config_must_not_be(client):

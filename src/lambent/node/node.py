@@ -235,9 +235,7 @@ class Node:
     # The front
 
     def _front(self, pages: Mapping[str, Page]) -> Front:
-        return Front(
-            self._platform.dispatch, self._authenticator(), log=self.log, pages=pages, url_page=self._url_page
-        )
+        return Front(self._platform.dispatch, self._authenticator(), log=self.log, pages=pages, url_page=self._url_page)
 
     def _authenticator(self) -> Authenticator:
         return Authenticator(self.config.region, self._platform.sts.identity)

@@ -11,7 +11,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    is_generated = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    is_generated = getattr(getattr(item, "obj", None), "is_hypothesis_test", False) or "any_request" in item.location[0]
     if item.config.getoption("--proof") is None or is_generated:
         return (yield)
     with proof.during(f"{item.location[0]}::{item.originalname}"):

@@ -1,12 +1,17 @@
 """Results and errors into responses: what the vectors and round trips do not reach."""
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
 
 from lambent.aws.errors import UNMODELLED_STATUS, ApiError
+from lambent.protocol import eventstream
+from lambent.protocol.http import UNMODELLED_HEADERS
 from lambent.protocol.models import CBOR, JSON, QUERY, REST_JSON, REST_XML
 from lambent.protocol.route import Route
 from lambent.protocol.serialize import serialize, serialize_error
@@ -27,6 +32,44 @@ def test_an_invocation_is_status_headers_and_payload() -> None:
     assert serialize(INVOKE, {"StatusCode": 202, "Payload": b""}, "an-id").status == 202
     dry_run = serialize(INVOKE, {"StatusCode": 204}, "an-id")
     assert (dry_run.status, dry_run.body) == (204, b"")
+
+
+def test_events_that_come_one_by_one_are_sent_one_by_one() -> None:
+    closed = []
+
+    async def events() -> AsyncIterator[dict[str, Any]]:
+        try:
+            yield {"PayloadChunk": {"Payload": b"a"}}
+            yield {"InvokeComplete": {"ErrorCode": "E"}}
+            raise AssertionError("nobody asked for more")
+        finally:
+            closed.append(True)
+
+    async def main() -> None:
+        route = Route("lambda", "InvokeWithResponseStream", REST_JSON, {"FunctionName": "f"})
+        response = serialize(route, {"StatusCode": 200, "ExecutedVersion": "1", "EventStream": events()}, "an-id")
+        assert (response.status, response.body) == (200, b"")
+        assert dict(response.headers) == {
+            "x-amzn-RequestId": "an-id",
+            "X-Amz-Executed-Version": "1",
+            "Content-Type": "application/vnd.amazon.eventstream",
+        }
+        chunks = response.chunks
+        assert isinstance(chunks, AsyncGenerator)
+        found = [message for _turn in range(2) for message in eventstream.decode(await anext(chunks))]
+        assert [(message.headers[":event-type"], message.payload) for message in found] == [
+            ("PayloadChunk", b"a"),
+            ("InvokeComplete", b'{"ErrorCode":"E"}'),
+        ]
+        await chunks.aclose()
+        assert closed == [True]
+
+    asyncio.run(main())
+
+
+def test_headers_that_no_model_has_are_sent_and_cannot_end_their_line() -> None:
+    result = {"StatusCode": 200, "Payload": b"1", UNMODELLED_HEADERS: [("X-Amzn-Trace-Id", "Root=1\r\nX: y")]}
+    assert ("X-Amzn-Trace-Id", "Root=1 X: y") in serialize(INVOKE, result, "an-id").headers
 
 
 def test_the_status_is_the_models() -> None:

@@ -25,7 +25,6 @@ from lambent.services.lambda_.api.shapes import (
 )
 from lambent.services.lambda_.api.tags import check_tags
 from lambent.services.lambda_.attached import ReservedConcurrency
-from lambent.services.lambda_.attached import ReservedConcurrency
 from lambent.services.lambda_.checks import check_configuration
 from lambent.services.lambda_.execution_role import check_role
 from lambent.services.lambda_.images import check_package_type, read_image, resolved_uri
@@ -124,9 +123,6 @@ async def get_function(service: "Lambda", caller: Caller, params: Shape) -> Shap
     }
     if entry.function.tags:
         answer["Tags"] = dict(entry.function.tags)
-    reserved = entry.its(ReservedConcurrency)
-    if reserved is not None:
-        answer["Concurrency"] = {"ReservedConcurrentExecutions": reserved.limit}
     reserved = entry.its(ReservedConcurrency)
     if reserved:
         answer["Concurrency"] = {"ReservedConcurrentExecutions": reserved.limit}

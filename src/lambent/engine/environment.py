@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from lambent.aws.trace import new_trace
 from lambent.clock import Clock
 from lambent.engine import report, states
+from lambent.engine.application_logs import keeps
 from lambent.engine.frames import Channel, FrameChannel, Listener
 from lambent.engine.log_lines import InitReport, lines_for
 from lambent.engine.log_stream import Event, LogPipe
@@ -152,6 +153,8 @@ class Environment(Listener):
         self._loop = asyncio.get_running_loop()
         self.born = around.clock.elapsed()
         self._lines = lines_for(spec, around.clock.now, stream, around.initialization_type)
+        is_json = spec.log_format.upper() == "JSON"
+        self._keeps = keeps(spec.application_log_level or "INFO") if is_json else None
         self._logs = LogPipe(sandbox.output, self._log, around.clock.now_ms)
         self._channel: Channel = self._talk()
         self._timer: asyncio.TimerHandle | None = None
@@ -478,6 +481,8 @@ class Environment(Listener):
         self._log_of(run or self.run, [(now_ms, message) for message in messages])
 
     def _log(self, events: list[Event]) -> None:
+        if self._keeps:
+            events = [event for event in events if self._keeps(event[1])]
         self._log_of(self.run, events)
 
     def _log_of(self, run: Run | None, events: list[Event]) -> None:

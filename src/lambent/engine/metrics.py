@@ -25,10 +25,11 @@ class FunctionMetrics:
 
     def add_invocation(self, scope: Scope, of: "Resource", *, at_ms: int, duration_ms: float, has_failed: bool) -> None:
         """An invocation that ended: it counts no throttle, which is a value too."""
-        self.add(scope, "Invocations", 1.0, of=of, at_ms=at_ms)
-        self.add(scope, "Errors", 1.0 if has_failed else 0.0, of=of, at_ms=at_ms)
-        self.add(scope, "Throttles", 0.0, of=of, at_ms=at_ms)
-        self.add(scope, "Duration", round(duration_ms, 2), of=of, unit="Milliseconds", at_ms=at_ms)
+        record, dimensions = self.record, _dimensions(of)
+        record(scope, Metric("Invocations", 1.0, dimensions, "Count", at_ms))
+        record(scope, Metric("Errors", 1.0 if has_failed else 0.0, dimensions, "Count", at_ms))
+        record(scope, Metric("Throttles", 0.0, dimensions, "Count", at_ms))
+        record(scope, Metric("Duration", round(duration_ms, 2), dimensions, "Milliseconds", at_ms))
 
 
 class Resource(NamedTuple):

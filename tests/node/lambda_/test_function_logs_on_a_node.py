@@ -74,6 +74,19 @@ def test_the_application_log_level_filters_what_the_function_logs(lambent, funct
     assert found == ([], levels)
 
 
+def test_printed_objects_are_filtered_by_the_level_that_they_say(lambent, functions):
+    source = """
+import json
+def handler(event, context):
+    for level in ("debug", "info", "error"):
+        print(json.dumps({"level": level}))
+    print("plain")
+"""
+    name = create(functions, source, LoggingConfig={"LogFormat": "JSON", "SystemLogLevel": "WARN"})
+    call(functions, name)
+    assert messages(lambent, f"/aws/lambda/{name}") == ['{"level": "info"}\n', '{"level": "error"}\n', "plain\n"]
+
+
 def test_levels_default_to_info(lambent, functions):
     assert json_log(lambent, functions) == (["initStart", "start", "report"], ["INFO", "WARNING", "ERROR"])
 

@@ -187,15 +187,15 @@ class EventQueue:
         async def go_on() -> None:
             nonlocal known
             now, known = known, None  # after a failure, the store knows how far it got
-            now = now or await self.database.read(lambda tx: rows.event(tx, event.id))
-            if now and not now.condition:
-                now = await self._try(now)
-            if now:
-                await self._deliver(now)
+            with self.clock.holding():
+                now = now or await self.database.read(lambda tx: rows.event(tx, event.id))
+                if now and not now.condition:
+                    now = await self._try(now)
+                if now:
+                    await self._deliver(now)
 
         try:
-            with self.clock.holding():
-                await supervise("event", go_on, self.log)
+            await supervise("event", go_on, self.log)
         finally:
             del self._running[event.id]
             self._ended.add(event.id)

@@ -89,8 +89,8 @@ def read(request: Signed) -> Signature:
     """The signature of a request.
 
     Raises:
-        ApiError: MissingAuthenticationTokenException when there is none, IncompleteSignatureException when a part is missing
-            or is not of the form it should be.
+        ApiError: MissingAuthenticationTokenException when there is none, IncompleteSignatureException when a part is
+            missing or is not of the form it should be.
     """
     header = request.headers.get("authorization")
     if header is not None:

@@ -79,6 +79,9 @@ class Gauges:
     def flush(self, record: Record) -> None:
         """Says the peaks since the last time, and forgets what has been idle since then."""
         now_ms = self._now_ms()
+        for name, gauge in self._gauges.items():
+            if gauge.peak and name.metric == _CONCURRENT and not name.dimensions:
+                record(name.scope, Metric(_CLAIMED, self._claimed(name.scope), ((),), "Count", gauge.peak_ms))
         for name, gauge in list(self._gauges.items()):
             if gauge.peak:
                 self._say(name, gauge, record)
@@ -91,9 +94,11 @@ class Gauges:
         value = gauge.peak / name.of if name.of else gauge.peak
         unit = "None" if name.of else "Count"
         record(name.scope, Metric(name.metric, value, (name.dimensions,), unit, gauge.peak_ms))
-        if name.metric == _UNRESERVED:
-            claimed = gauge.peak + self._admission.allotted(name.scope)
-            record(name.scope, Metric(_CLAIMED, claimed, ((),), "Count", gauge.peak_ms))
+
+    def _claimed(self, scope: Scope) -> int:
+        """What nobody else can have: what runs in the unreserved part, and what functions have for themselves."""
+        shared = self._gauges.get(_Name(scope, _UNRESERVED, ()))
+        return (shared.peak if shared else 0) + self._admission.allotted(scope)
 
 
 def _names(scope: Scope, resource: Resource, provisioned: int, is_shared: bool) -> list[_Name]:

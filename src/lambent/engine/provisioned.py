@@ -84,7 +84,7 @@ class Allocation(Generic[E]):
     starting: int = 0
     joining: list[E] = field(default_factory=list)  # initialised, and waiting for the others
     idle: list[E] = field(default_factory=list)  # the newest is last
-    busy: list[E] = field(default_factory=list)
+    busy: set[E] = field(default_factory=set)
     is_complete: bool = False  # all were initialised, once, since the amount was last raised
     failure: str | None = None
     failures: int = 0  # of replacements, one after the other
@@ -124,7 +124,7 @@ class Allocation(Generic[E]):
     def take(self) -> E:
         """The one that became idle last, for an invocation."""
         environment = self.idle.pop()
-        self.busy.append(environment)
+        self.busy.add(environment)
         return environment
 
     def is_free(self, environment: E) -> bool:
@@ -142,7 +142,8 @@ class Allocation(Generic[E]):
 
     def lose(self, environment: E) -> None:
         """It has ended."""
-        for place in (self.joining, self.idle, self.busy):
+        self.busy.discard(environment)
+        for place in (self.joining, self.idle):
             if environment in place:
                 place.remove(environment)
 

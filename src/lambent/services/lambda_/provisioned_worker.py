@@ -50,7 +50,7 @@ class ProvisionedWorker:
         """Something of a function was committed: limits hold at once, and what is not wanted any more goes."""
         entry = self.catalogue.find(key)
         allotment = concurrency.allotment(entry) if entry else None
-        if key not in self._known and allotment in (None, Allotment()):
+        if key not in self._known and allotment == Allotment():
             return
         self.keeper.allot(key.scope, key.arn(), allotment)
         plans = concurrency.plans(entry) if entry else []

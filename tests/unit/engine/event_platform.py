@@ -123,11 +123,11 @@ async def drained(database: Database, clock: Clock, *, every_s: float = 1) -> No
     await database.write(lambda tx: None)  # behind the writes of callers that went away
     async with asyncio.timeout(7 * 24 * 3600):
         while await kept(database, clock):
-            await asyncio.sleep(every_s)
+            await a_second(every_s)
 
 
-async def a_second() -> None:
-    await asyncio.sleep(1)
+async def a_second(seconds: float = 1) -> None:
+    await asyncio.sleep(seconds)
 
 
 async def put(queue: EventQueue, request_id: str, arn: str = ARN, qualifier: str | None = None) -> None:

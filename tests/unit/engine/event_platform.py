@@ -123,10 +123,10 @@ async def drained(database: Database, clock: Clock, *, every_s: float = 1) -> No
     await database.write(lambda tx: None)  # behind the writes of callers that went away
     async with asyncio.timeout(7 * 24 * 3600):
         while await kept(database, clock):
-            await a_second(every_s)
+            await pause(every_s)
 
 
-async def a_second(seconds: float = 1) -> None:
+async def pause(seconds: float = 1) -> None:
     await asyncio.sleep(seconds)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from event_platform import ARN, SCOPE, Platform, a_second, drained, kept, opened, put, running
+from event_platform import ARN, SCOPE, Platform, drained, kept, opened, pause, put, running
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -222,7 +222,7 @@ def test_a_crash_anywhere_loses_nothing_and_repeats_one_step(
             with crash_at(point), suppress(BaseExceptionGroup):
                 async with running(queue, platform):
                     await put(queue, "a")
-                    await a_second()
+                    await pause()
             assert await kept(database, clock) == 1
             async with running(_another(queue), platform):
                 await drained(database, clock)
@@ -272,7 +272,7 @@ def test_a_hundred_thousand_events_take_no_more_memory_than_a_few(tmp_path: Path
             try:
                 async with running(queue, platform):
                     while len(platform.runs) < 2_000:
-                        await a_second()
+                        await pause()
                 _now, most = tracemalloc.get_traced_memory()
             finally:
                 tracemalloc.stop()

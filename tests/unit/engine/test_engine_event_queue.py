@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from event_platform import ARN, a_second, drained, kept, opened, put, running
+from event_platform import ARN, drained, kept, opened, pause, put, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,7 +144,7 @@ def test_each_event_runs_exactly_once_when_nothing_crashes(
             ran = [request_id for request_id, _moment in platform.runs]
             assert len(ran) == len(set(ran))
             assert certain <= set(ran)
-            await a_second()  # the last task sees its deletion committed
+            await pause()  # the last task sees its deletion committed
             assert not queue._running
 
     run(main)

@@ -51,10 +51,9 @@ class EventInvokeConfig(Attached):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourcePolicy(Attached):
-    """A resource policy's whole document. Each qualifier has its own."""
+    """A resource policy's whole document. Each qualifier has its own; its revision is that of what it hangs on."""
 
     document: Mapping[str, Any]
-    revision_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from sqlalchemy.engine import Connection
@@ -89,7 +89,8 @@ class Worker:
 
         def change(tx: Connection) -> FunctionVersion | None:
             now = rows.version(tx, version.key, version.number)
-            if now is None or now.revision_id != version.revision_id:
+            # A change of its policy is another revision, and does not matter here.
+            if now is None or replace(now, revision_id=version.revision_id) != version:
                 return None  # deleted meanwhile, perhaps created anew
             done = settled(now, failure, revision_id=revision_id)
             rows.update_version(tx, done)

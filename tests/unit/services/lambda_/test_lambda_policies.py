@@ -231,11 +231,13 @@ def test_a_revision_that_is_not_the_latest_is_refused(tmp_path):
     async def scenario(lambda_):
         stale = ("PreconditionFailedException", STALE.format("GetPolicy"))
         assert await lambda_.refused("AddPermission", FunctionName="fn", **S3, RevisionId="x") == stale
-        await lambda_("AddPermission", FunctionName="fn", **S3)
+        function = (await lambda_("GetFunctionConfiguration", FunctionName="fn"))["RevisionId"]
+        await lambda_("AddPermission", FunctionName="fn", **S3, RevisionId=function)
         first = (await lambda_("GetPolicy", FunctionName="fn"))["RevisionId"]
         await lambda_("AddPermission", FunctionName="fn", **(S3 | {"StatementId": "two"}), RevisionId=first)
         second = (await lambda_("GetPolicy", FunctionName="fn"))["RevisionId"]
         assert second != first
+        assert (await lambda_("GetFunctionConfiguration", FunctionName="fn"))["RevisionId"] == second
         remove = {"FunctionName": "fn", "StatementId": "two"}
         assert await lambda_.refused("RemovePermission", **remove, RevisionId=first) == stale
         await lambda_("RemovePermission", **remove, RevisionId=second)
@@ -293,6 +295,27 @@ DOCUMENT = {
     "Version": "2012-10-17",
     "Statement": {"Sid": "one", "Effect": "Deny", "Principal": "*", "Action": "lambda:*", "Resource": ARN},
 }
+
+
+def test_a_policy_given_while_the_function_is_created_does_not_keep_it_pending(tmp_path):
+    async def scenario(lambda_):
+        await lambda_.create("slow", wait=False)
+        await lambda_("AddPermission", FunctionName="slow", **S3)
+        assert (await lambda_.settled("slow"))["State"] == "Active"
+
+    on_a_platform(tmp_path, scenario)
+
+
+def test_a_policy_of_an_alias_is_a_revision_of_the_alias(tmp_path):
+    async def scenario(lambda_):
+        await lambda_("CreateAlias", FunctionName="fn", Name="live", FunctionVersion="$LATEST")
+        function = (await lambda_("GetFunctionConfiguration", FunctionName="fn"))["RevisionId"]
+        await lambda_("AddPermission", FunctionName="fn", Qualifier="live", **S3)
+        shown = (await lambda_("GetPolicy", FunctionName="fn", Qualifier="live"))["RevisionId"]
+        assert (await lambda_("GetAlias", FunctionName="fn", Name="live"))["RevisionId"] == shown
+        assert (await lambda_("GetFunctionConfiguration", FunctionName="fn"))["RevisionId"] == function
+
+    on_a_platform(tmp_path, scenario)
 
 
 def test_a_whole_policy_is_put_read_changed_and_deleted(tmp_path):

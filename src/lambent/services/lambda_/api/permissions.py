@@ -1,9 +1,11 @@
 """AddPermission, RemovePermission, GetPolicy; GetResourcePolicy, PutResourcePolicy, DeleteResourcePolicy.
 
-The first three change a policy statement by statement, the others as a whole: it is the same policy.
+The first three change a policy statement by statement, the others as a whole: it is the same policy. A change of it is
+one of the function, the version or the alias that it hangs on: the revision id is theirs.
 """
 
 import uuid
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.engine import Connection
@@ -14,11 +16,15 @@ from lambent.dispatch import Shape
 from lambent.services.lambda_ import policies, rows
 from lambent.services.lambda_.api.names import find, locate
 from lambent.services.lambda_.attached import ResourcePolicy
-from lambent.services.lambda_.model import FunctionKey, check_revision, not_found
+from lambent.services.lambda_.catalogue import Entry
+from lambent.services.lambda_.model import Alias, FunctionKey, FunctionVersion, check_revision, not_found
 from lambent.services.lambda_.policies import Permission
 
 if TYPE_CHECKING:
     from lambent.services.lambda_.service import Lambda
+
+Owner = FunctionVersion | Alias
+"""What a resource policy hangs on: `$LATEST` stands for the function."""
 
 _NOT_THERE: Final = "The resource you requested does not exist."
 
@@ -38,17 +44,16 @@ async def add_permission(service: "Lambda", caller: Caller, params: Shape) -> Sh
         via_url=params.get("InvokedViaFunctionUrl"),
     )
     statement = permission.to_statement(key.arn(qualifier))
-    revision_id = str(uuid.uuid4())
 
-    def change(tx: Connection) -> ResourcePolicy:
-        before = _before(tx, key, qualifier)
-        _check_revision(before, params.get("RevisionId"), "GetPolicy")
+    def change(tx: Connection) -> tuple[ResourcePolicy, Owner]:
+        owner, before = _revised(tx, key, qualifier), rows.attached(tx, key, ResourcePolicy, qualifier or "")
+        owner.check(params.get("RevisionId"), "GetPolicy")
         document = policies.with_statement(before.document if before else None, statement)
-        after = ResourcePolicy(key=key, qualifier=qualifier or "", document=document, revision_id=revision_id)
+        after = ResourcePolicy(key=key, qualifier=qualifier or "", document=document)
         rows.put_attached(tx, after)
-        return after
+        return after, owner.update(tx)
 
-    await service.database.write(change, committed=service.catalogue.put)
+    await service.database.write(change, committed=lambda made: service.catalogue.put(*made))
     return {"Statement": policies.text_of(statement)}
 
 
@@ -58,26 +63,25 @@ async def remove_permission(service: "Lambda", caller: Caller, params: Shape) ->
     if service.catalogue.find(key) is None:
         raise ApiError("ResourceNotFoundException", f"No policy found for: {key.arn(qualifier)}")
     policies.check_qualifier(service.catalogue.get(key), qualifier)
-    revision_id = str(uuid.uuid4())
 
-    def change(tx: Connection) -> ResourcePolicy | None:
-        before = _before(tx, key, qualifier)
+    def change(tx: Connection) -> tuple[ResourcePolicy | None, Owner]:
+        owner, before = _revised(tx, key, qualifier), rows.attached(tx, key, ResourcePolicy, qualifier or "")
         if before is None:
             raise ApiError("ResourceNotFoundException", "No policy is associated with the given resource.")
         document = policies.without_statement(before.document, params["StatementId"])
-        _check_revision(before, params.get("RevisionId"), "GetPolicy")
+        owner.check(params.get("RevisionId"), "GetPolicy")
         if document is None:
             rows.delete_attached(tx, key, ResourcePolicy, qualifier or "")
-            return None
-        after = ResourcePolicy(key=key, qualifier=qualifier or "", document=document, revision_id=revision_id)
+            return None, owner.update(tx)
+        after = ResourcePolicy(key=key, qualifier=qualifier or "", document=document)
         rows.put_attached(tx, after)
-        return after
+        return after, owner.update(tx)
 
-    def committed(after: ResourcePolicy | None) -> None:
+    def committed(made: tuple[ResourcePolicy | None, Owner]) -> None:
+        after, owner = made
         if after is None:
             service.catalogue.remove_attached(key, ResourcePolicy, qualifier or "")
-        else:
-            service.catalogue.put(after)
+        service.catalogue.put(*([owner] if after is None else [after, owner]))
 
     await service.database.write(change, committed=committed)
     return {}
@@ -86,13 +90,13 @@ async def remove_permission(service: "Lambda", caller: Caller, params: Shape) ->
 async def get_policy(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """GetPolicy. Source: AWS Lambda API Reference."""
     entry, _, qualifier = find(service, caller, params)
-    return _shown(entry.its(ResourcePolicy, qualifier or ""))
+    return _shown(entry, qualifier)
 
 
 async def get_resource_policy(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """GetResourcePolicy. Source: AWS Lambda API Reference."""
     key, qualifier = _locate_resource(service, caller, params["ResourceArn"])
-    return _shown(service.catalogue.get(key).its(ResourcePolicy, qualifier or ""))
+    return _shown(service.catalogue.get(key), qualifier)
 
 
 async def put_resource_policy(service: "Lambda", caller: Caller, params: Shape) -> Shape:
@@ -102,31 +106,33 @@ async def put_resource_policy(service: "Lambda", caller: Caller, params: Shape) 
         key=key,
         qualifier=qualifier or "",
         document=policies.read_document(params["Policy"]),
-        revision_id=str(uuid.uuid4()),
     )
 
-    def change(tx: Connection) -> ResourcePolicy:
-        _check_revision(_before(tx, key, qualifier), params.get("RevisionId"), "GetResourcePolicy")
+    def change(tx: Connection) -> tuple[ResourcePolicy, Owner]:
+        owner = _revised(tx, key, qualifier)
+        owner.check(params.get("RevisionId"), "GetResourcePolicy")
         rows.put_attached(tx, after)
-        return after
+        return after, owner.update(tx)
 
-    await service.database.write(change, committed=service.catalogue.put)
-    return _shown(after)
+    await service.database.write(change, committed=lambda made: service.catalogue.put(*made))
+    return _shown(service.catalogue.get(key), qualifier)
 
 
 async def delete_resource_policy(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """DeleteResourcePolicy. Source: AWS Lambda API Reference."""
     key, qualifier = _locate_resource(service, caller, params["ResourceArn"])
 
-    def change(tx: Connection) -> None:
-        before = _before(tx, key, qualifier)
-        if before is None:
+    def change(tx: Connection) -> Owner:
+        owner = _revised(tx, key, qualifier)
+        if rows.attached(tx, key, ResourcePolicy, qualifier or "") is None:
             raise ApiError("ResourceNotFoundException", _NOT_THERE)
-        _check_revision(before, params.get("RevisionId"), "GetResourcePolicy")
+        owner.check(params.get("RevisionId"), "GetResourcePolicy")
         rows.delete_attached(tx, key, ResourcePolicy, qualifier or "")
+        return owner.update(tx)
 
-    def committed(_none: None) -> None:
+    def committed(owner: Owner) -> None:
         service.catalogue.remove_attached(key, ResourcePolicy, qualifier or "")
+        service.catalogue.put(owner)
 
     await service.database.write(change, committed=committed)
     return {}
@@ -150,23 +156,42 @@ def _locate_with_policy(
     return key, qualifier
 
 
-def _before(tx: Connection, key: FunctionKey, qualifier: str | None) -> ResourcePolicy | None:
-    """The policy now. Raises ResourceNotFoundException when what it hangs on was deleted meanwhile."""
-    is_there = rows.function(tx, key) is not None
-    if is_there and qualifier is not None:
-        is_there = (
-            rows.version(tx, key, int(qualifier)) if qualifier.isdigit() else rows.alias(tx, key, qualifier)
-        ) is not None
-    if not is_there:
+@dataclass(frozen=True, slots=True)
+class _Revised:
+    """What a policy hangs on, and its revision before the change."""
+
+    owner: Owner
+
+    def check(self, expected: str | None, operation: str) -> None:
+        check_revision(expected, self.owner.revision_id, operation=operation)
+
+    def update(self, tx: Connection) -> Owner:
+        """The owner under a new revision id, kept."""
+        revision_id = str(uuid.uuid4())
+        if isinstance(self.owner, Alias):
+            alias = replace(self.owner, revision_id=revision_id)
+            rows.update_alias(tx, alias)
+            return alias
+        version = replace(self.owner, revision_id=revision_id)
+        rows.update_version(tx, version)
+        return version
+
+
+def _revised(tx: Connection, key: FunctionKey, qualifier: str | None) -> _Revised:
+    """What the policy hangs on now. Raises ResourceNotFoundException when it was deleted meanwhile."""
+    owner: Owner | None
+    if qualifier is None or qualifier.isdigit():
+        owner = rows.version(tx, key, int(qualifier or 0))
+    else:
+        owner = rows.alias(tx, key, qualifier)
+    if owner is None:
         raise not_found(key, qualifier)
-    return rows.attached(tx, key, ResourcePolicy, qualifier or "")
+    return _Revised(owner)
 
 
-def _check_revision(before: ResourcePolicy | None, expected: str | None, operation: str) -> None:
-    check_revision(expected, before.revision_id if before else "", operation=operation)
-
-
-def _shown(policy: ResourcePolicy | None) -> Shape:
+def _shown(entry: Entry, qualifier: str | None) -> Shape:
+    policy = entry.its(ResourcePolicy, qualifier or "")
     if policy is None:
         raise ApiError("ResourceNotFoundException", _NOT_THERE)
-    return {"Policy": policies.text_of(policy.document), "RevisionId": policy.revision_id}
+    owner = entry.aliases.get(qualifier or "") or entry.resolve(qualifier)
+    return {"Policy": policies.text_of(policy.document), "RevisionId": owner.revision_id}

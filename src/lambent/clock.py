@@ -159,12 +159,14 @@ class Clock:
     async def advance(self, seconds: float) -> None:
         """Lets so much time pass at once. Returns when everything that was due in it has happened.
 
+        What is at work when it begins ends first, so that what is due so much later than its end is in that time.
         One advance at a time: a second one begins when the first has ended. Cancelled, time stays where it has got
         to, and goes on from there as it always does.
         """
         async with self._advancing:
-            self._target = self.now() + max(0.0, seconds)
             try:
+                await self._quiet()
+                self._target = self.now() + max(0.0, seconds)
                 await self._go_to(self._target)
             finally:
                 self._target = None

@@ -1,13 +1,12 @@
 """Functions made of a few lines of source, on a real node."""
 
 import io
-import itertools
 import json
+import uuid
 import zipfile
 
 ROLE = "arn:aws:iam::000000000000:role/lambda"
 SOON = {"Delay": 0.02, "MaxAttempts": 500}
-_NUMBERS = itertools.count()
 
 
 def make_zip(**files):
@@ -19,7 +18,7 @@ def make_zip(**files):
 
 
 def unused_name():
-    return f"fn-{next(_NUMBERS)}"
+    return f"fn-{uuid.uuid4().hex[:8]}"
 
 
 def create(client, source, *, name=None, wait=True, **members):

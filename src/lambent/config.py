@@ -69,6 +69,11 @@ class Config:
     parked_environments: int = 12
     """How many environments wait without a function, ready to be claimed, for each interpreter in use."""
 
+    function_url_permissions: Literal["one", "both"] = "one"
+    """What a policy must allow for a function URL to answer: `lambda:InvokeFunctionUrl`, as policies written before
+    October 2025 do (`one`; answers then say in `x-lambent-warning` what AWS would miss), or, as on AWS since November
+    2026, `lambda:InvokeFunction` too (`both`)."""
+
     pending_s: float = 0.05
     """How long a new or updated function stays Pending (InProgress) at least, in seconds, so that pollers see it."""
 

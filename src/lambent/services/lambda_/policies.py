@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -55,6 +56,14 @@ async def url_identity(service: "Lambda", entry: Entry, request: "sigv4.Signed")
     return service.identities.of(request, region=entry.function.key.region, now=service.clock.utc(), ahead=ahead)
 
 
+class UrlAccess(Enum):
+    """What policies say of a request to a function URL."""
+
+    YES = "both actions are allowed"
+    BY_ONE = "lambda:InvokeFunctionUrl is allowed, lambda:InvokeFunction is not"
+    NO = "no"
+
+
 async def may_call_url(
     service: "Lambda",
     entry: Entry,
@@ -63,12 +72,13 @@ async def may_call_url(
     principal: Principal = ANONYMOUS,
     *,
     context: Mapping[str, Value] | None = None,
-) -> bool:
+) -> UrlAccess:
     """Whether the principal may call the URL of this function (empty qualifier) or alias.
 
-    Both lambda:InvokeFunctionUrl and lambda:InvokeFunction must be allowed. With NONE who asks is anonymous, whatever
-    the request's headers say, so the resource policy must allow everyone. `context` has further condition keys, such
-    as aws:SourceIp.
+    Since November 2026 AWS wants both lambda:InvokeFunctionUrl and lambda:InvokeFunction allowed; policies written
+    before have the first only. By the setting `function_url_permissions` that is enough, unless the other is denied.
+    With NONE who asks is anonymous, whatever the request's headers say, so the resource policy must allow everyone.
+    `context` has further condition keys, such as aws:SourceIp.
     """
     who = principal if auth_type == "AWS_IAM" else ANONYMOUS
     permissions = await service.identities.permissions(who) if who.kind == "AWS" else policy.Permissions()
@@ -79,7 +89,7 @@ async def may_call_url(
         "lambda:InvokeFunction": {"lambda:InvokedViaFunctionUrl": True},
     }
     try:
-        return all(
+        url, function = (
             policy.evaluate(
                 policy.Request(
                     action=action,
@@ -91,11 +101,15 @@ async def may_call_url(
                 resource=statements_of(entry, qualifier),
                 boundary=permissions.boundary,
                 session=permissions.session,
-            ).allowed
+            )
             for action, keys in asked.items()
         )
     except policy.MalformedPolicyError:
-        return False
+        return UrlAccess.NO
+    if url.allowed and function.allowed:
+        return UrlAccess.YES
+    is_enough = service.config.function_url_permissions == "one" and not function.is_explicit
+    return UrlAccess.BY_ONE if url.allowed and is_enough else UrlAccess.NO
 
 
 def statements_of(entry: Entry, qualifier: str | None) -> Sequence[Document]:

@@ -5,7 +5,7 @@ Who may, what the function is told, how it is run, what its answer means: each i
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from lambent.aws import http_events, quotas, sigv4
@@ -20,6 +20,7 @@ from lambent.services.lambda_.api import urls
 from lambent.services.lambda_.attached import FunctionUrl
 from lambent.services.lambda_.catalogue import Entry
 from lambent.services.lambda_.model import LATEST
+from lambent.services.lambda_.policies import UrlAccess
 
 if TYPE_CHECKING:
     from lambent.services.lambda_.service import Lambda
@@ -43,6 +44,9 @@ _FORBIDDEN: Final = (
 )
 
 
+_BY_ONE: Final = "AWS would refuse this: its policy allows lambda:InvokeFunctionUrl, but not lambda:InvokeFunction"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Exchange:
     """A request to a URL that exists."""
@@ -54,10 +58,13 @@ class _Exchange:
     request_id: str
     trace: str
     started: float
+    warning: str = ""
 
     def answer(self, status: int, headers: Headers, body: bytes = b"") -> HttpResponse:
         """The response, with what every one of this URL has."""
         headers = [*headers, ("x-amzn-trace-id", self.trace)]
+        if self.warning:
+            headers.append(("x-lambent-warning", self.warning))
         if self.url.cors is not None:
             headers = url_cors.answered(self.url.cors, self.request.headers.get("origin"), headers)
         return HttpResponse(status, headers, body)
@@ -117,7 +124,10 @@ async def page(service: "Lambda", target: UrlTarget, request: HttpRequest, reque
 
 async def _answered(exchange: _Exchange) -> HttpResponse:
     service, url = exchange.service, exchange.url
-    asked = _asked(exchange, await _authorizer(exchange))
+    access, authorizer = await _access(exchange)
+    if access is UrlAccess.BY_ONE:
+        exchange = replace(exchange, warning=_BY_ONE)
+    asked = _asked(exchange, authorizer)
     version = run.choose(service, asked.key, asked.qualifier)
     alias = service.catalogue.get(url.key).aliases.get(url.qualifier)
     executed_version = version.version if alias and alias.additional_version else None
@@ -138,8 +148,8 @@ def _no_such_url(target: UrlTarget) -> HttpResponse:
 # Who may
 
 
-async def _authorizer(exchange: _Exchange) -> dict[str, Any] | None:
-    """`requestContext.authorizer.iam`: who signed the request; None where nobody needs to.
+async def _access(exchange: _Exchange) -> tuple[UrlAccess, dict[str, Any] | None]:
+    """What policies say, and `requestContext.authorizer.iam`: who signed the request; None where nobody needs to.
 
     Raises:
         ApiError: AccessDeniedException, when no policy allows it; what is wrong with the signature.
@@ -153,9 +163,10 @@ async def _authorizer(exchange: _Exchange) -> dict[str, Any] | None:
         issued = service.identities.issued(signature.access_key, signature.session_token)
         authorizer = _iam(principal, signature.access_key, issued.user_id if issued else principal.account)
     context = {"aws:SourceIp": request.client}
-    if not await policies.may_call_url(service, entry, url.qualifier, url.auth_type, principal, context=context):
+    access = await policies.may_call_url(service, entry, url.qualifier, url.auth_type, principal, context=context)
+    if access is UrlAccess.NO:
         raise ApiError("AccessDeniedException", _FORBIDDEN)
-    return authorizer
+    return access, authorizer
 
 
 async def _signer(service: "Lambda", entry: Entry, request: HttpRequest) -> Principal:

@@ -13,6 +13,7 @@ from lambent.aws.policy import ANONYMOUS, Permissions, Principal
 from lambent.protocol.http import HttpRequest
 from lambent.services.lambda_ import policies
 from lambent.services.lambda_.identities import Identities
+from lambent.services.lambda_.policies import UrlAccess
 from lambent.testing.loop import run
 
 INVALID = "InvalidParameterValueException"
@@ -25,9 +26,9 @@ S3 = {"StatementId": "s3", "Action": "lambda:InvokeFunction", "Principal": "s3.a
 OTHER = "999999999999"
 
 
-def on_a_platform(folder, scenario):
+def on_a_platform(folder, scenario, **settings):
     async def main(clock):
-        async with platform(folder, clock) as lambda_:
+        async with platform(folder, clock, **settings) as lambda_:
             await lambda_.create()
             await scenario(lambda_)
 
@@ -386,7 +387,8 @@ BOTH = {
 
 async def may(lambda_, auth_type, principal=ANONYMOUS, qualifier="", **options):
     entry = next(iter(lambda_.service.catalogue.all()))
-    return await policies.may_call_url(lambda_.service, entry, qualifier, auth_type, principal, **options)
+    access = await policies.may_call_url(lambda_.service, entry, qualifier, auth_type, principal, **options)
+    return access is UrlAccess.YES
 
 
 def test_a_public_url_needs_both_permissions(tmp_path):
@@ -402,6 +404,32 @@ def test_a_public_url_needs_both_permissions(tmp_path):
         assert not await may(lambda_, "NONE")
 
     on_a_platform(tmp_path, scenario)
+
+
+def test_a_policy_from_before_there_were_two_permissions_is_enough_unless_it_denies_or_both_are_asked_for(tmp_path):
+    async def access(lambda_):
+        entry = next(iter(lambda_.service.catalogue.all()))
+        return await policies.may_call_url(lambda_.service, entry, "", "NONE")
+
+    async def lenient(lambda_):
+        assert await access(lambda_) is UrlAccess.NO
+        await lambda_("AddPermission", FunctionName="fn", **PUBLIC[0])
+        assert await access(lambda_) is UrlAccess.BY_ONE
+        denied = {"Effect": "Deny", "Principal": "*", "Action": "lambda:InvokeFunction", "Resource": ARN}
+        allowed = {"Effect": "Allow", "Principal": "*", "Action": "lambda:InvokeFunctionUrl", "Resource": ARN}
+        document = {"Version": "2012-10-17", "Statement": [allowed, denied]}
+        await lambda_("PutResourcePolicy", ResourceArn=ARN, Policy=json.dumps(document))
+        assert await access(lambda_) is UrlAccess.NO
+
+    async def strict(lambda_):
+        await lambda_("AddPermission", FunctionName="fn", **PUBLIC[0])
+        assert await access(lambda_) is UrlAccess.NO
+
+    folders = tmp_path / "one", tmp_path / "both"
+    for folder in folders:
+        folder.mkdir()
+    on_a_platform(folders[0], lenient)
+    on_a_platform(folders[1], strict, function_url_permissions="both")
 
 
 def test_a_url_without_authorization_asks_nobody_who_they_are(tmp_path):

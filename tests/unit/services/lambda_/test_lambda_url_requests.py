@@ -21,9 +21,9 @@ FORBIDDEN = (
 KEY = sigv4.Key(access_key=ACCOUNT, secret_key="any")
 
 
-def on_a_platform(folder, scenario):
+def on_a_platform(folder, scenario, **settings):
     async def main(clock):
-        async with platform(folder, clock) as lambda_:
+        async with platform(folder, clock, **settings) as lambda_:
             await lambda_.create()
             await scenario(lambda_)
 
@@ -132,6 +132,20 @@ def test_without_both_permissions_nobody_gets_in(tmp_path):
         await lambda_("RemovePermission", FunctionName="fn", StatementId="url")
         assert forbidden(await ask(lambda_, request(url_id)))
         assert len(lambda_.engine.invoked) == 1
+
+    on_a_platform(tmp_path, scenario, function_url_permissions="both")
+
+
+def test_where_one_permission_is_enough_the_answer_says_that_aws_wants_two(tmp_path):
+    async def scenario(lambda_):
+        url_id = await make_url(lambda_, allowed=False)
+        await allow(lambda_, both=False)
+        answer = await ask(lambda_, request(url_id))
+        assert answer.status == 200
+        assert "lambda:InvokeFunction" in dict(answer.headers)["x-lambent-warning"]
+        both = {"StatementId": "invoke", "Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True}
+        await lambda_("AddPermission", FunctionName="fn", Principal="*", **both)
+        assert "x-lambent-warning" not in dict((await ask(lambda_, request(url_id))).headers)
 
     on_a_platform(tmp_path, scenario)
 

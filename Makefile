@@ -2,7 +2,7 @@
 # make test    every test but the long ones                     make check   format, lint, types, contracts
 # make demo    a function from a folder, invoked, its picture     make dev     the development set-up only
 # make bench   the figures                                        make test-long  hundred-fold kills, matrices
-# make docs    the generated reference pages
+# make docs    the generated reference pages                  make proof   which test shows what
 
 PORT ?= 4566
 HOST ?= 127.0.0.1
@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-long demo dev check bench docs clean system-packages
+.PHONY: help up test test-long demo dev check bench docs proof clean system-packages
 
 help:
 	@sed -n 's/^# \(make.*\)/\1/p' Makefile
@@ -62,6 +62,11 @@ bench: .venv/.stamp-dev
 	$(BIN)/python bench/run.py $(ARGS)
 
 docs: .venv/.stamp
+	$(BIN)/python docs/make_reference.py
+
+# A few minutes: the tests that call Lambda, one after the other, and what each was answered.
+proof: .venv/.stamp-dev system-packages
+	$(BIN)/pytest -q -m "not long" tests/unit/services/lambda_ tests/node/lambda_ --proof docs/reference/proof.json
 	$(BIN)/python docs/make_reference.py
 
 clean:

@@ -1,8 +1,11 @@
 """Writes the reference pages that are made from the code: `make docs`. tests/tidy checks that they are current."""
 
 import ast
+import json
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,7 +63,75 @@ def commands() -> str:
     return "\n".join(parts)
 
 
+_LAMBDA = """# The Lambda API, and what shows it
+
+Made by `make docs` from the service model, from `lambda.toml` beside this page, and from `proof.json`, which `make proof`
+makes by a run of the tests: for each answer that a test saw and went on from, one test is named, that which saw the fewest
+other things. What no test can see here has its reason. `tests/...::name` is relative to the repository.
+"""
+
+
+def lambda_() -> str:
+    """The page about Lambda: each operation, what it may answer, and the test or the reason."""
+    there = operations()
+    proof, reasons, quotas = lambda_facts()
+    model = lambda_errors()
+    parts = [_LAMBDA, f"## Operations\n\n{len(there)} of the model's {len(model)} are there.\n"]
+    for name in there:
+        shown = proof.get(name, {})
+        rows = [f"| answers | {_test(shown.get('ok'))} |"]
+        for code in sorted({*model.get(name, ()), *shown} - {"ok"}):
+            rows.append(f"| {code} | {_test(shown[code]) if code in shown else reason(reasons, name, code)} |")
+        parts.append(f"### {name}\n\n| | shown by |\n| --- | --- |\n" + "\n".join(rows) + "\n")
+    missing = [name for name in sorted(model) if name not in there]
+    parts.append("## Not there yet\n\nThey answer NotImplemented, 501, and name themselves.\n")
+    parts.append(", ".join(missing) + ".\n" if missing else "None.\n")
+    rows = [f"| {name} | {value:,} | {_test(quotas.get(name))} |" for name, value in lambda_quotas().items()]
+    parts.append("## Quotas\n\n| quota | value | shown by |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def operations() -> list[str]:
+    """Lambda's operations that a node answers."""
+    from lambent.node import operations_there
+
+    return operations_there()["lambda"]
+
+
+def lambda_facts() -> tuple[dict[str, dict[str, str]], dict[str, Any], dict[str, str]]:
+    """What a run of the tests saw, the reasons, and the tests of quotas."""
+    written = tomllib.loads((ROOT / "docs/reference/lambda.toml").read_text())
+    return json.loads((ROOT / "docs/reference/proof.json").read_text()), written["reasons"], written["quotas"]
+
+
+def lambda_errors() -> dict[str, list[str]]:
+    """The errors that the service model lists, by operation."""
+    import botocore.session
+
+    model = botocore.session.get_session().get_service_model("lambda")
+    return {name: [shape.name for shape in model.operation_model(name).error_shapes] for name in model.operation_names}
+
+
+def lambda_quotas() -> dict[str, int]:
+    """The limits of aws/quotas.py."""
+    from lambent.aws import quotas
+
+    return {
+        name: value for name, value in vars(quotas).items() if name.isupper() and isinstance(value, int) and name != "MIB"
+    }
+
+
+def reason(reasons: dict[str, Any], operation: str, code: str) -> str:
+    """Why no test sees an error; empty if nobody says."""
+    return str(reasons.get(operation, {}).get(code) or reasons.get(code, ""))
+
+
+def _test(name: str | None) -> str:
+    return f"`{name}`" if name else ""
+
+
 PAGES = {"docs/reference/commands.md": commands, "docs/reference/configuration.md": configuration}
+PAGES["docs/reference/lambda.md"] = lambda_
 
 
 def main() -> None:

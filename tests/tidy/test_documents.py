@@ -23,6 +23,32 @@ def test_the_reference_is_current(path):
     assert (source.ROOT / path).read_text() == _make_reference.PAGES[path](), "run `make docs`"
 
 
+def test_each_operation_of_lambda_has_been_seen_to_answer_and_each_error_has_a_test_or_a_reason():
+    proof, reasons, _quotas = _make_reference.lambda_facts()
+    there = _make_reference.operations()
+    assert [name for name in there if "ok" not in proof.get(name, {})] == [], "run `make proof`"
+    errors = {(name, code) for name in there for code in _make_reference.lambda_errors().get(name, ())}
+    unexplained = [
+        f"{name}: {code}"
+        for name, code in sorted(errors)
+        if code not in proof[name] and not _make_reference.reason(reasons, name, code)
+    ]
+    assert unexplained == [], "write a test and run `make proof`, or say in docs/reference/lambda.toml why it cannot be"
+
+
+def test_the_tests_that_the_reference_names_are_there():
+    proof, _reasons, quotas = _make_reference.lambda_facts()
+    named = {test for outcomes in proof.values() for test in outcomes.values()} | set(quotas.values())
+    gone = []
+    for test in sorted(named):
+        file, _, name = test.partition("::")
+        path = source.ROOT / file
+        if not path.exists() or f"def {name}(" not in path.read_text():
+            gone.append(test)
+    assert gone == [], "run `make proof`"
+    assert sorted(quotas) == sorted(_make_reference.lambda_quotas())
+
+
 def test_the_changelog_has_the_next_release():
     assert "## Unreleased" in (source.ROOT / "CHANGELOG.md").read_text()
 

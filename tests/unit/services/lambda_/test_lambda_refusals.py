@@ -35,6 +35,8 @@ THE_SAME_IN_OTHER_WORDS = [  # AWS's own, which differ from part to part
     "The function doesn't exist.",
     "The resource you requested does not exist.",
 ]
+TAGGED = "Tags on function aliases and versions are not supported. Please specify a function ARN."
+NOT_A_FUNCTION = "'arn:aws:s3:::b' is not the name or ARN of a function."
 # The names of what is not there, by member; the function's is what the tests are about.
 ELSEWHERE = {
     "AddLayerVersionPermission": {
@@ -92,3 +94,17 @@ def test_a_function_name_that_is_too_long(tmp_path, operation):
 def test_something_else_that_is_not_there(tmp_path, operation):
     code, _message = refused(tmp_path, operation, **ELSEWHERE[operation])
     assert code == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "message"),
+    [
+        ("ListLayers", {"Marker": "?"}, "Marker is '?'; use a NextMarker of ours."),
+        ("ListLayerVersions", {"LayerName": "nothing", "Marker": "?"}, "Marker is '?'; use a NextMarker of ours."),
+        ("UntagResource", {"Resource": f"{ARN}:live", "TagKeys": ["a"]}, TAGGED),
+        ("GetResourcePolicy", {"ResourceArn": "arn:aws:s3:::b"}, NOT_A_FUNCTION),
+        ("DeleteResourcePolicy", {"ResourceArn": "arn:aws:s3:::b"}, NOT_A_FUNCTION),
+    ],
+)
+def test_what_cannot_be(tmp_path, operation, params, message):
+    assert refused(tmp_path, operation, **params) == ("InvalidParameterValueException", message)

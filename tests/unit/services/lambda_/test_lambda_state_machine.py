@@ -206,7 +206,7 @@ class Functions(RuleBasedStateMachine):
         """What changes beside what was asked: the revision, and whether the change is in force."""
         answer = self.ask("GetFunctionConfiguration", FunctionName=name)
         self.there[name].revision = answer["RevisionId"]
-        self.there[name].is_changing = "InProgress" == answer.get("LastUpdateStatus") or answer["State"] == "Pending"
+        self.there[name].is_changing = answer.get("LastUpdateStatus") == "InProgress" or answer["State"] == "Pending"
 
     # Versions and aliases
 

@@ -40,7 +40,7 @@ def test_health_says_what_runs(ask, lambent):
     health = json.loads(body)
     assert (status, headers["content-type"], health["status"]) == (200, "application/json", "running")
     assert health["endpoint"] == lambent.endpoint
-    assert set(health["services"]) == {"iam", "lambda", "logs", "sts"}
+    assert set(health["services"]) == {"cloudwatch", "iam", "lambda", "logs", "sts"}
     assert health["isolation"] in ("namespaces", "process")
     assert health["uptime_s"] >= 0
 
@@ -94,8 +94,8 @@ def test_an_unknown_query_action_is_an_invalid_action(ask):
 
 
 def test_an_operation_that_is_not_there_yet_says_so(lambent):
-    with pytest.raises(ClientError, match=r"lambda\.ListLayers is not supported by Lambent yet") as refused:
-        lambent.client("lambda").list_layers()
+    with pytest.raises(ClientError, match=r"lambda\.ListCapacityProviders is not supported by Lambent yet") as refused:
+        lambent.client("lambda").list_capacity_providers()
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 

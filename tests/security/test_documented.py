@@ -16,7 +16,7 @@ def names_in(path: Path) -> set[str]:
 
 def test_every_test_that_the_page_names_is_there() -> None:
     named = set(re.findall(r"`(test_\w+)`", _PAGE))
-    there = {name for path in _HERE.glob("test_*.py") for name in names_in(path)}
+    there = {name for path in _HERE.parent.rglob("test_*.py") for name in names_in(path)}
     assert named - there == set()
 
 

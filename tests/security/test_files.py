@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attacks import House, Inside, Outside, Refused
-from conftest import BEST
+from machine import BEST
 
 import lambent
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from attacks import Ended, House, Inside, Outside
+from machine import BEST
 
-from conftest import BEST
 from lambent.engine.sandbox import cgroups
 from lambent.engine.sandbox.launch import EnvironmentRefused, Exit, Launcher, LauncherFailed, Order
 from lambent.engine.sandbox.sweep import sweep

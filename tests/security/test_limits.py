@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from attacks import Ended, Inside, Refused
-from conftest import BEST
+from machine import BEST
 
 from lambent.engine.sandbox.launch import Exit
 

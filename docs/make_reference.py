@@ -130,7 +130,48 @@ def _test(name: str | None) -> str:
     return f"`{name}`" if name else ""
 
 
-PAGES = {"docs/reference/commands.md": commands, "docs/reference/configuration.md": configuration}
+_SYSTEM_CALLS = """# System calls
+
+Made by `make docs` from `src/lambent/engine/sandbox/syscalls.py`. What a function may ask of the kernel, on x86_64 and
+aarch64: an allow list, put up as a seccomp filter. Names are the kernel's; where a machine lacks a call it is not listed
+for it (`fork` on aarch64).
+
+A call that is in neither of the two tables, and every call that a later kernel gets, answers ENOSYS, so that a libc which
+tries it first falls back to what it knows. Calls with 32-bit and x32 numbers are not there either. Two cannot be shut:
+from Linux 6.14 on the kernel lets `uretprobe` and `uprobe` past every filter, and refuses them itself to whoever is not at
+a probe that was set in them.
+"""
+_RULES = """## By argument
+
+| call | rule |
+| --- | --- |
+| `clone` | EPERM with any flag that makes a namespace |
+| `clone3` | ENOSYS: its flags are in memory, out of the filter's sight, and every libc falls back to `clone` |
+| `ioctl` | EPERM for TIOCSTI and TIOCLINUX, which put input into a terminal |
+| `socket` | AF_UNIX, AF_INET, AF_INET6, and of AF_NETLINK the list of interfaces; EAFNOSUPPORT for others |
+| `personality` | may be asked for, and be the usual one; EPERM for others |
+"""
+
+
+def system_calls() -> str:
+    """The page about the filter: each group of calls with its reason."""
+    from lambent.engine.sandbox import syscalls
+
+    parts = [_SYSTEM_CALLS]
+    for title, groups in (("Allowed", syscalls.ALLOWED), ("Refused with EPERM", syscalls.REFUSED)):
+        parts.append(f"## {title}\n\n| group | why | calls |\n| --- | --- | --- |")
+        parts += [
+            f"| {name} | {why} | {' '.join(f'`{call}`' for call in calls)} |" for name, (why, calls) in groups.items()
+        ]
+        parts.append("")
+    return "\n".join([*parts, _RULES])
+
+
+PAGES = {
+    "docs/reference/commands.md": commands,
+    "docs/reference/configuration.md": configuration,
+    "docs/reference/system-calls.md": system_calls,
+}
 PAGES["docs/reference/lambda.md"] = lambda_
 
 

@@ -9,6 +9,7 @@ from attacks import House, Inside, Outside, Refused
 from machine import BEST
 
 import lambent
+from lambent.engine.sandbox import landlock
 
 
 def read(path):
@@ -141,13 +142,41 @@ def test_one_environments_tmp_is_not_anothers(inside: Inside, fresh: Callable[..
     assert inside.run(read, "/tmp/theirs") == Refused("ENOENT")
 
 
+def test_one_environments_shared_memory_is_not_anothers(
+    inside: Inside, fresh: Callable[..., Inside], outside: Outside
+) -> None:
+    def share(name):
+        from multiprocessing import shared_memory
+
+        block = shared_memory.SharedMemory(name, create=True, size=6)
+        block.buf[:6] = b"secret"
+        block.close()
+        return "shared"
+
+    def look(name):
+        with open(f"/dev/shm/{name}", "rb") as file:
+            return file.read(6).decode()
+
+    name = f"lambent-attack-{os.getpid()}"
+    Path(f"/dev/shm/{name}").write_bytes(b"secret")
+    try:
+        assert outside.run(look, name) == "secret"
+        other = fresh()
+        assert other.run(look, name) == Refused("ENOENT")
+        assert other.run(share, name) == "shared"
+        assert other.run(look, name) == "secret"
+        assert inside.run(look, name) == Refused("ENOENT")
+    finally:
+        Path(f"/dev/shm/{name}").unlink()
+
+
 def test_device_nodes_cannot_be_made(inside: Inside) -> None:
     def make_disk():
         import os
 
         os.mknod("/tmp/disk", 0o60600, os.makedev(254, 0))
 
-    assert inside.run(make_disk) == Refused("EPERM")
+    assert inside.run(make_disk) == Refused("EACCES" if landlock.version() else "EPERM")
 
 
 def test_no_device_but_the_harmless_ones(inside: Inside) -> None:
@@ -157,7 +186,7 @@ def test_no_device_but_the_harmless_ones(inside: Inside) -> None:
         return sorted(os.listdir("/dev"))
 
     links = ["fd", "stderr", "stdin", "stdout"]
-    assert inside.run(devices) == sorted(["full", "null", "random", "urandom", "zero", *links])
+    assert inside.run(devices) == sorted(["full", "null", "random", "shm", "tty", "urandom", "zero", *links])
 
 
 def test_the_dangerous_parts_of_proc_are_empty(inside: Inside) -> None:
@@ -208,4 +237,5 @@ def test_proc_of_the_host_does_not_lie_under_ours(inside: Inside) -> None:
             return [line.split()[3:5] for line in file]
 
     places = [target for _, target in inside.run(mounts)]
-    assert not [place for place in places if place.startswith(("/sys", "/run", "/dev/shm", "/mnt"))]
+    assert not [place for place in places if place.startswith(("/sys", "/run", "/mnt"))]
+    assert places.count("/dev/shm") == 1

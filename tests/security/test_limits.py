@@ -135,6 +135,23 @@ def test_tmp_ends_at_its_size(fresh: Callable[..., Inside]) -> None:
     assert fresh(memory_mb=3008, ephemeral_mb=600).run(fill, 590) == "filled"
 
 
+def test_shared_memory_ends_at_its_size(fresh: Callable[..., Inside]) -> None:
+    def fill(megabytes):
+        import os
+
+        place = f"/dev/shm/lambent-large-{os.getpid()}"
+        with open(place, "wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, megabytes << 20)
+            finally:
+                os.unlink(place)
+        return "filled"
+
+    environment = fresh(memory_mb=512)
+    assert environment.run(fill, 64) == "filled"
+    assert environment.run(fill, 65) == Refused("ENOSPC")
+
+
 def test_files_in_tmp_do_not_count_as_memory(fresh: Callable[..., Inside]) -> None:
     """A function of 128 MB has its 512 MB of /tmp, and no byte of memory more for it."""
 

@@ -25,7 +25,8 @@ _PIVOT_ROOT = 41 if AARCH64 else 155
 _CAPSET = 91 if AARCH64 else 126
 _SECCOMP = 277 if AARCH64 else 317
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_CLOSE_RANGE, _MOUNT_SETATTR, _LANDLOCK_CREATE_RULESET = 436, 442, 444
+_CLOSE_RANGE, _MOUNT_SETATTR = 436, 442
+_LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -53,6 +54,7 @@ _CAP_VERSION_3 = 0x20080522
 LAST_CAPABILITY = 63  # the kernel answers EINVAL above its own last one
 _SECCOMP_SET_MODE_FILTER = 1
 _LANDLOCK_CREATE_RULESET_VERSION = 1
+_LANDLOCK_RULE_PATH_BENEATH = 1
 
 
 def _fail(name: str, detail: str = "") -> OSError:
@@ -233,6 +235,23 @@ def set_hostname(name: str) -> None:
 def landlock_abi() -> int:
     """The version of Landlock that the kernel offers; raises OSError when none."""
     return _call("landlock_create_ruleset", _LANDLOCK_CREATE_RULESET, 0, 0, _LANDLOCK_CREATE_RULESET_VERSION)
+
+
+def landlock_create_ruleset(files: int, network: int, scopes: int, *, version: int) -> int:
+    """A descriptor of a ruleset that handles these rights, as far as this version knows their kinds."""
+    record = struct.pack("QQQ", files, network, scopes)[: 24 if version >= 6 else 16 if version >= 4 else 8]
+    return _call("landlock_create_ruleset", _LANDLOCK_CREATE_RULESET, record, len(record), 0)
+
+
+def landlock_allow_beneath(ruleset: int, place: int, rights: int) -> None:
+    """Grant rights below an open folder."""
+    record = struct.pack("=Qi", rights, place)
+    _call("landlock_add_rule", _LANDLOCK_ADD_RULE, ruleset, _LANDLOCK_RULE_PATH_BENEATH, record, 0)
+
+
+def landlock_restrict_self(ruleset: int) -> None:
+    """Put this process behind the ruleset."""
+    _call("landlock_restrict_self", _LANDLOCK_RESTRICT_SELF, ruleset, 0)
 
 
 def rename_process(command_line: str) -> None:

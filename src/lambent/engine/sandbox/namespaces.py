@@ -1,8 +1,9 @@
 """What a new environment does to itself between its clone and its first instruction for a function.
 
 It is cloned into its own user, mount, process, IPC and UTS namespaces, inside a network namespace made ahead and on
-the prepared root. Then it mounts its own /proc and /tmp, becomes the user of Lambda functions, gives up all
-privileges, loads the seccomp filter and closes what is not its own. Any wall that cannot be put up ends it.
+the prepared root. Then it mounts its own /proc, /tmp and /dev/shm, becomes the user of Lambda functions, gives up all
+privileges, goes behind Landlock, loads the seccomp filter and closes what is not its own. Any wall that cannot be put
+up ends it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import os
 import resource
 import signal
 
-from lambent.engine.sandbox import kernel, rootfs
+from lambent.engine.sandbox import kernel, landlock, rootfs
 
 FLAGS = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
 HOSTNAME = "169.254.100.1"  # on AWS a host is named by its link-local address, which lo has here
 FILE_LIMIT = PROCESS_LIMIT = 1024
 _COUNTS_PER_NAMESPACE = (5, 14)  # the first Linux whose RLIMIT_NPROC counts for each user namespace by itself
 DEFAULT_TMP_MB = 512
+_SHARED_MEMORY_MB = 64
 _LAUNCHER_NICENESS = 10
 CONTROL_FD, SYNC_FD = 3, 4
 
@@ -43,7 +45,7 @@ def become_root_of_own_namespace() -> None:
     _write("/proc/self/gid_map", b"0 %d 1" % gid)
 
 
-def put_up_walls(root: rootfs.RootFS, seccomp_filter: bytes) -> None:
+def put_up_walls(root: rootfs.RootFS, seccomp_filter: bytes, landlock_version: int) -> None:
     """In the child, once its user is mapped and it is in its cgroup: everything up to the seccomp filter."""
     os.setresgid(rootfs.USER_ID, rootfs.USER_ID, rootfs.USER_ID)
     os.setresuid(rootfs.USER_ID, rootfs.USER_ID, rootfs.USER_ID)  # capabilities stay: nobody is 0 in this namespace
@@ -56,6 +58,8 @@ def put_up_walls(root: rootfs.RootFS, seccomp_filter: bytes) -> None:
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # else /proc/self, and so /dev/stdout, would belong to nobody
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # if the launcher is killed, so is this
+    if landlock_version:
+        landlock.restrict(landlock_version)
     kernel.set_seccomp_filter(seccomp_filter)
 
 
@@ -73,6 +77,7 @@ def _mount_own(root: rootfs.RootFS) -> None:
     quiet = kernel.MS_NOSUID | kernel.MS_NODEV
     kernel.mount("proc", "/proc", "proc", quiet | kernel.MS_NOEXEC)
     kernel.mount("tmpfs", "/tmp", "tmpfs", quiet, f"mode=1777,size={DEFAULT_TMP_MB}m")
+    kernel.mount("tmpfs", "/dev/shm", "tmpfs", quiet | kernel.MS_NOEXEC, f"mode=1777,size={_SHARED_MEMORY_MB}m")
     for name in root.masked_files:
         kernel.mount("/dev/null", f"/proc/{name}", None, kernel.MS_BIND)
     for name in root.masked_folders:

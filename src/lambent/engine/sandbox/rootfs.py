@@ -1,7 +1,7 @@
 """The root file system that every environment sees, prepared once in a mount namespace of its own.
 
-The system's folders are bound read-only, /etc holds a few files chosen one by one, and /var/task, /opt, /tmp and
-/proc are empty places. The launcher enters this namespace only to clone: an environment starts with a copy of it as
+The system's folders are bound read-only, /etc holds a few files chosen one by one, and /var/task, /opt, /tmp, /dev/shm
+and /proc are empty places. The launcher enters this namespace only to clone: an environment starts with a copy of it as
 its root, in which the host's tree was never mounted and whose mounts it cannot take apart, since a more privileged
 user namespace made them.
 """
@@ -22,7 +22,7 @@ USER_ID = 993
 USER = "sbx_user1051"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix")
 _NEEDLESS = ("/usr/src", "/usr/local/src")
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _READ_ONLY = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
 _ETC_COPIES = (
     "alternatives", "ca-certificates", "fonts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic",
@@ -80,7 +80,7 @@ class RootFS:
 
 def _fill(root: str, prefixes: list[str], runtime: dict[str, str]) -> None:
     for folder in (
-        "dev",
+        "dev/shm",
         "etc",
         "home",
         "opt",

@@ -9,7 +9,7 @@ import signal
 import socket
 import tempfile
 
-from lambent.engine.sandbox import cgroups, kernel, namespaces, networks, rootfs, seccomp
+from lambent.engine.sandbox import cgroups, kernel, landlock, namespaces, networks, rootfs, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,12 @@ def main() -> None:
     extras = [
         groups,
         Finding("own uids", None if uids else "all environments share this user's uid", uids or "", "Run as root."),
-        Finding("landlock", _try(_landlock), "offered (not used yet)", ""),
+        Finding(
+            "landlock",
+            _try(_landlock),
+            "a second wall around files, signals and abstract sockets",
+            "Use Linux 5.19 or newer, started with landlock in lsm=.",
+        ),
     ]
     answer = {
         "namespaces": all(wall.ok for wall in walls),
@@ -125,7 +130,7 @@ def _build_root(*, root: bool) -> None:
     if pid == 0:
         ours.close()
         theirs.recv(1)
-        namespaces.put_up_walls(tree, seccomp.program(aarch64=kernel.AARCH64))
+        namespaces.put_up_walls(tree, seccomp.program(aarch64=kernel.AARCH64), landlock.version())
         os._exit(0)
     tree.leave()
     namespaces.map_user(pid, 0, 0)
@@ -164,6 +169,13 @@ def _attach(*, root: bool) -> None:
 
 def _landlock() -> None:
     kernel.landlock_abi()
+    if not (version := landlock.version()):
+        raise OSError("the kernel's version of it is too old")
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    landlock.restrict(version, (("/", 0),))
+    with contextlib.suppress(PermissionError):
+        os.listdir("/")
+        raise OSError("it let the root be read")
 
 
 def _try_cgroups() -> tuple[str | None, Finding]:

@@ -13,7 +13,7 @@ import socket
 import sys
 import traceback
 
-from lambent.engine.sandbox import cgroups, kernel, namespaces, networks, rootfs, seccomp
+from lambent.engine.sandbox import cgroups, kernel, landlock, namespaces, networks, rootfs, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class ProcessWalls:
 
 
 class NamespaceWalls:
-    """Namespaces, an own root, cgroups where they are to be had, seccomp."""
+    """Namespaces, an own root, seccomp; cgroups and Landlock where they are to be had."""
 
     def __init__(self, settings: dict[str, Any], serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
@@ -127,6 +127,7 @@ class NamespaceWalls:
         if settings["cgroups"] and self._cgroups is None:
             raise OSError("cgroups: refused, although the probe could make one")
         self._seccomp = seccomp.program(aarch64=kernel.AARCH64)
+        self._landlock = landlock.version()
         self._root = rootfs.RootFS(
             settings["mountpoint"], _interpreter_prefixes(), settings["runtime"], settings["hidden"]
         )
@@ -262,7 +263,7 @@ class NamespaceWalls:
             namespaces.forget_the_launcher(self._niceness)
             if not os.read(namespaces.SYNC_FD, 2):
                 os._exit(0)
-            namespaces.put_up_walls(self._root, self._seccomp)
+            namespaces.put_up_walls(self._root, self._seccomp, self._landlock)
             os.write(namespaces.SYNC_FD, READY)
             os.close(namespaces.SYNC_FD)
             _run_when_claimed(self._serve)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import time
 
 import pytest
 import uvloop
@@ -494,15 +493,12 @@ def test_thousands_of_waits():
     async def main():
         clock = Clock()
         async with asyncio.TaskGroup() as tasks:
-            sleepers = [tasks.create_task(clock.sleep(60 + number)) for number in range(10_000)]
+            sleepers = [tasks.create_task(clock.sleep(HOUR + HOUR * number)) for number in range(10_000)]
             await asyncio.sleep(0)
-            began = time.perf_counter()
-            await clock.advance(60 + 5_000)
-            took = time.perf_counter() - began
+            await clock.advance(HOUR + HOUR * 5_000)
             assert sum(task.done() for task in sleepers) == 5_001
             for task in sleepers:
                 task.cancel()
-        assert took < 10  # 0.3 s on the machine where it was written
         return clock
 
     clock = asyncio.run(main())

@@ -159,11 +159,13 @@ class House:
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def launcher(self, walls: Walls, interpreter: Path, *, parked: int = 2, **more: Any) -> Launcher:
+    def launcher(
+        self, walls: Walls, interpreter: Path, *, parked: int = 2, gateway_port: int = GATEWAY_PORT, **more: Any
+    ) -> Launcher:
         settings = LaunchSettings(
             bootstrap=self.folder / "bootstrap.py",
             scratch=self.folder,
-            gateway_port=GATEWAY_PORT,
+            gateway_port=gateway_port,
             uid_base=310_000,
             parked=parked,
             ahead=2,

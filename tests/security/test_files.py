@@ -78,6 +78,87 @@ def test_another_functions_code_is_out_of_reach(
     assert inside.run(find, "their_handler.py") == []
 
 
+def test_a_link_out_of_a_package_or_a_layer_ends_at_the_environments_own_root(
+    house: House, mode: str, fresh: Callable[..., Inside], outside: Outside
+) -> None:
+    """No package comes out of the archive with such a link; this is for the day one does."""
+    secret = house.folder / "data" / "main.db"
+    secret.parent.mkdir(exist_ok=True)
+    secret.write_text("every account's secrets")
+    folders = [house.folder / f"links-{mode}-{name}" for name in ("code", "below", "above")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "absolute").symlink_to(secret)
+        (folder / "relative").symlink_to(os.path.relpath(secret, folder))
+        (folder / "upwards").symlink_to("../" * 20 + str(secret).lstrip("/"))
+        (folder / "accounts").symlink_to("/etc/shadow")
+    code, *layers = folders
+    environment = fresh(code=code, layer_dirs=tuple(layers))
+    for name in ("absolute", "relative", "upwards"):
+        assert outside.run(read, str(code / name)) == "every account's secrets"
+        for place in ("/var/task", "/opt"):
+            assert environment.run(read, f"{place}/{name}") == Refused("ENOENT")
+    assert environment.run(read, "/opt/accounts") == Refused("ENOENT")
+
+
+def test_layers_over_each_other_are_read_only_and_hide_nothing_by_their_files_names(
+    house: House, mode: str, fresh: Callable[..., Inside], outside: Outside
+) -> None:
+    """One copy of a layer serves every function that has it."""
+    layers = [house.folder / f"layer-{mode}-{name}" for name in ("below", "above")]
+    for layer in layers:
+        (layer / "folder").mkdir(parents=True)
+        (layer / "folder" / f"of-{layer.name}").write_text("whole")
+        (layer / f"of-{layer.name}").write_text("whole")
+    below, above = layers
+    (above / f".wh.of-{below.name}").write_text("")
+    (above / "folder" / ".wh..wh..opq").write_text("")
+    for path in (*below.rglob("*"), *above.rglob("*")):
+        path.chmod(0o777)
+    environment = fresh(layer_dirs=(below, above))
+    for place in (f"of-{below.name}", f"of-{above.name}", f"folder/of-{below.name}", f"folder/of-{above.name}"):
+        assert environment.run(read, f"/opt/{place}") == "whole"
+        assert environment.run(write, f"/opt/{place}") == Refused("EROFS")
+    assert outside.run(write, str(below / f"of-{below.name}")) == "written"
+
+
+def test_a_hard_link_takes_no_file_out_of_its_mount(
+    house: House, inside: Inside, outside: Outside, tmp_path: Path
+) -> None:
+    """In /tmp it would be the function's own to change."""
+
+    def take(path, to):
+        import os
+
+        os.link(path, to)
+        return "taken"
+
+    (tmp_path / "file").write_text("theirs")
+    assert outside.run(take, str(tmp_path / "file"), str(tmp_path / "mine")) == "taken"
+    for path in ("/var/task/handler.py", "/usr/bin/env", "/etc/passwd"):
+        assert inside.run(take, path, "/tmp/mine") == Refused("EXDEV"), path
+
+
+def test_a_link_in_tmp_leads_nobody_elses_process_anywhere(
+    inside: Inside, fresh: Callable[..., Inside], outside: Outside, tmp_path: Path
+) -> None:
+    def lead(to, name):
+        import os
+
+        os.symlink(to, name)
+        return "set"
+
+    secret = tmp_path / "secret"
+    secret.write_text("theirs")
+    assert outside.run(lead, str(secret), str(tmp_path / "link")) == "set"
+    assert outside.run(read, str(tmp_path / "link")) == "theirs"
+    environment = fresh()
+    assert environment.run(lead, str(secret), "/tmp/lambent-link") == "set"
+    assert environment.run(read, "/tmp/lambent-link") == Refused("ENOENT")
+    assert inside.run(read, "/tmp/lambent-link") == Refused("ENOENT")
+    assert not Path("/tmp/lambent-link").is_symlink()
+
+
 def test_the_hosts_accounts_are_not_shown(inside: Inside, outside: Outside) -> None:
     def users():
         import pwd

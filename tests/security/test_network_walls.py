@@ -94,6 +94,18 @@ def test_the_runtime_api_listens_where_aws_has_it(fresh: Callable[..., Inside]) 
     server.close()
 
 
+def test_another_environments_runtime_api_is_out_of_reach(fresh: Callable[..., Inside]) -> None:
+    """Each has one at the same address, in a network of its own."""
+    theirs, mine = fresh(with_runtime_api=True), fresh()
+    server = theirs.sandbox.runtime_api
+    assert server is not None
+    for address in ("169.254.100.1", "127.0.0.1"):
+        assert theirs.run(connect, address, 9001) == "connected"
+        server.accept()[0].close()
+        assert mine.run(connect, address, 9001) == Refused("ECONNREFUSED")
+    server.close()
+
+
 def test_a_network_used_again_holds_nothing_of_the_last_environment(fresh: Callable[..., Inside], house: House) -> None:
     """Networks are used again: what waited in the backlog, and what listened, is gone."""
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from attacks import Inside, Outside, Refused
+from attacks import House, Inside, Outside, Refused
 
 
 @pytest.fixture
@@ -43,6 +43,114 @@ def call(name, *arguments):
 def test_only_its_own_processes_are_in_proc(inside: Inside, outside: Outside) -> None:
     assert os.getpid() in outside.run(pids)
     assert inside.run(pids) == [1]
+
+
+def test_another_functions_environment_variables_are_nowhere_in_proc(
+    fresh: Callable[..., Inside], inside: Inside, outside: Outside
+) -> None:
+    def start_with_a_password():
+        import subprocess
+
+        globals()["child"] = subprocess.Popen(["/bin/sleep", "60"], env={"PASSWORD": "tiger"})
+
+    def look():
+        import os
+
+        found = 0
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    found += b"PASSWORD=tiger" in file.read()
+            except OSError:
+                continue
+        return found
+
+    theirs = fresh()
+    theirs.run(start_with_a_password)
+    assert theirs.run(look) == 1
+    assert outside.run(look) == 1
+    assert inside.run(look) == 0
+
+
+def test_what_a_function_changes_in_itself_the_next_copy_of_the_launcher_does_not_see(
+    fresh: Callable[..., Inside],
+) -> None:
+    """The control is a copy that it makes of itself: that one does see it."""
+
+    def change():
+        import builtins
+        import json
+        import os
+        import sys
+
+        os.setresuid = os.setresgid = lambda *ids: None
+        os.register_at_fork(after_in_child=lambda: builtins.__dict__.update(caught="caught"))
+        sys.modules["ssl"] = json
+        builtins.open = None
+        json.dumps.__kwdefaults__["indent"] = 3
+
+    def seen():
+        import builtins
+        import json
+        import os
+        import sys
+
+        return [
+            type(os.setresuid).__name__,
+            hasattr(builtins, "caught"),
+            sys.modules.get("ssl") is json,
+            builtins.open is None,
+            json.dumps.__kwdefaults__["indent"],
+            list(os.getresuid()),
+        ]
+
+    def seen_by_a_copy():
+        import builtins
+        import os
+
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            os.write(writer, b"caught" if hasattr(builtins, "caught") else b"not")
+            os._exit(0)
+        os.close(writer)
+        return os.read(reader, 10).decode()
+
+    first = fresh()
+    first.run(change)
+    assert first.run(seen_by_a_copy) == "caught"
+    assert first.run(seen)[:5] == ["function", False, True, True, 3]
+    for _ in range(4):  # more than are parked: these are made after the change
+        assert fresh().run(seen) == ["builtin_function_or_method", False, False, False, None, [993] * 3]
+
+
+def test_a_package_that_takes_the_place_of_modules_takes_none_of_the_launchers(
+    house: House, mode: str, fresh: Callable[..., Inside]
+) -> None:
+    """It replaces os.setresuid and registers at-fork hooks once imported, by every name that could be."""
+    code = house.folder / f"replacing-{mode}"
+    code.mkdir()
+    hostile = "import os\nos.setresuid = os.setresgid = lambda *ids: None\nos.register_at_fork(before=os.abort)\n"
+    for name in ("sitecustomize", "usercustomize", "signal", "ctypes", "fcntl", "bootstrap", "lambent"):
+        (code / f"{name}.py").write_text(hostile)
+
+    def load():
+        import os
+        import sys
+
+        sys.path.insert(0, "/var/task")
+        import sitecustomize  # noqa: F401
+
+        return type(os.setresuid).__name__
+
+    def user():
+        import os
+
+        return [type(os.setresuid).__name__, list(os.getresuid()), list(os.getresgid())]
+
+    for _ in range(4):
+        environment = fresh(code=code)
+        assert environment.run(user) == ["builtin_function_or_method", [993] * 3, [993] * 3]
+        assert environment.run(load) == "function"
 
 
 def test_a_process_of_the_host_cannot_be_signalled(inside: Inside, outside: Outside, victim: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 Isolation = Literal["auto", "namespaces", "process"]
+Egress = Literal["auto", "proxy", "none"]
 
 
 class ConfigError(Exception):
@@ -40,6 +41,10 @@ class Config:
     isolation: Isolation = "auto"
     """The walls around functions: `namespaces`, `process` (none: only for code you trust), or `auto`, which is
     `namespaces` where the machine allows it and else, on loopback, the best level there is, with a warning."""
+
+    egress: Egress = "auto"
+    """How functions reach the internet: `proxy`, by an HTTP proxy that refuses private addresses; `none`, not at all;
+    or `auto`, the best way there is, which is `proxy`. Without isolation they have this machine's network."""
 
     insecure: bool = False
     """Listen on an address other than loopback although any credentials are taken."""

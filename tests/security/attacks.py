@@ -22,13 +22,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import lambent.engine.sandbox as sandbox_package
+from lambent.engine.egress.process import Egress
 from lambent.engine.sandbox.launch import Exit, Launcher, LaunchSettings, Order, Sandbox
 from lambent.engine.sandbox.probe import Walls
+from lambent.observe.log import Log
+from lambent.observe.supervise import supervise
 
 T = TypeVar("T")
 GATEWAY_PORT = 4566
 NOBODY = 65534
 _ANSWER_LIMIT_S = 60.0
+EGRESS_UID = 309_999
+INTERNET = "127.0.0.2"  # stands for it: the only address of this machine that the egress proxy of the tests allows
+EGRESS_COMMAND = (
+    sys.executable,
+    "-I",
+    "-c",
+    f"""# the egress proxy of process {os.getpid()}
+import sys
+from lambent.engine.egress import addresses, serve
+serve.main(int(sys.argv[1]), int(sys.argv[2]), lambda address: address == "{INTERNET}" or addresses.is_allowed(address))
+""",
+)
 
 _BOOTSTRAP = """
 import errno, json, os, random, socket, struct
@@ -154,6 +169,8 @@ class House:
         self.folder = Path(tempfile.mkdtemp(prefix="lambent-security-"))
         self.folder.chmod(0o755)
         self.listeners: dict[str, Any] = {}
+        self.egress = Egress(EGRESS_UID if os.getuid() == 0 else 0, EGRESS_COMMAND)
+        self._proxying = asyncio.run_coroutine_threadsafe(self._proxy(), self._loop)
         (self.folder / "bootstrap.py").write_text(_BOOTSTRAP)
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -169,9 +186,10 @@ class House:
             uid_base=310_000,
             parked=parked,
             ahead=2,
+            with_proxy=True,
             **more,
         )
-        opening = Launcher.open(interpreter, walls, settings, self._keep_listener)
+        opening = Launcher.open(interpreter, walls, settings, self._keep_listener, self.egress.adopt)
         return self.wait(self._stack.enter_async_context(opening))
 
     def claim(self, launcher: Launcher, code: Path | None = None, **order: Any) -> Inside:
@@ -187,10 +205,22 @@ class House:
 
     def close(self) -> None:
         self.wait(self._stack.aclose())
+        self.wait(self._stop_proxy())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         shutil.rmtree(self.folder)
+
+    async def _proxy(self) -> None:
+        self._has_proxy_ended = asyncio.Event()
+        try:
+            await supervise("egress", self.egress.run, Log("off"))
+        finally:
+            self._has_proxy_ended.set()
+
+    async def _stop_proxy(self) -> None:
+        self._proxying.cancel()
+        await self._has_proxy_ended.wait()
 
     def _keep_listener(self, sock: Any, environment_id: str) -> Callable[[], None]:
         self.listeners[environment_id] = sock

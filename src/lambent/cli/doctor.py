@@ -13,6 +13,7 @@ from lambent.cli.terminal import CommandError, answer, answer_json
 from lambent.config import Config, ConfigError, read
 from lambent.engine.interpreters import SUPPORTED, Interpreter, Interpreters, NoInterpreterError, choose
 from lambent.engine.sandbox.probe import probe
+from lambent.node.start import egress_kind
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -44,6 +45,7 @@ def _examine(config: Config) -> dict[str, Any]:
         "isolation": walls.level,
         "own_uids": walls.root,
         "cgroups": walls.cgroups,
+        "egress": {"kind": egress_kind(config, walls)[0], "reason": egress_kind(config, walls)[1]},
         "findings": [asdict(finding) for finding in findings],
         "runtimes": [_runtime(f"python{major}.{minor}", found, config) for major, minor in SUPPORTED],
     }
@@ -68,6 +70,7 @@ def _show(report: dict[str, Any]) -> None:
         remedy = "" if finding["remedy"] == said else finding["remedy"]
         said = finding["remedy"]
         _line("yes" if finding["ok"] else "NO ", finding["name"], finding["detail"], remedy)
+    answer(f"egress: {report['egress']['kind']}: {report['egress']['reason']}")
     answer("runtimes:")
     for runtime in report["runtimes"]:
         where = runtime["interpreter"]

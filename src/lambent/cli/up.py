@@ -21,6 +21,7 @@ FLAGS: Final[dict[str, tuple[str, bool]]] = {
     "--data-dir": ("data_dir", True),
     "--ephemeral": ("ephemeral", False),
     "--isolation": ("isolation", True),
+    "--egress": ("egress", True),
     "--config": ("config", True),
     "--insecure": ("insecure", False),
     "--log-level": ("log_level", True),

@@ -340,6 +340,7 @@ class Engine:
             memory_mb=spec.memory_mb,
             ephemeral_mb=spec.ephemeral_mb,
             with_runtime_api=EXEC_WRAPPER in spec.environment,
+            with_egress=not spec.in_vpc,
         )
         assert self._home is not None
         try:

@@ -40,6 +40,7 @@ class FunctionSpec:
     timeout_s: int = 3
     ephemeral_mb: int = 512
     environment: Mapping[str, str] = field(default_factory=dict)
+    in_vpc: bool = False  # VpcConfig names subnets: there is no way to the internet
     role: str = ""
     log_group: str = ""
     log_format: str = "Text"  # LoggingConfig.LogFormat: Text or JSON

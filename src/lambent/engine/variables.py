@@ -12,6 +12,10 @@ from lambent.engine.spec import ON_DEMAND, FunctionSpec
 EXEC_WRAPPER: Final = "AWS_LAMBDA_EXEC_WRAPPER"
 RUNTIME_API: Final = "169.254.100.1:9001"
 
+PROXY_URL: Final = "http://169.254.100.1:80"
+# Not all clients know ranges, so the addresses in use are named too.
+_NOT_PROXIED: Final = "127.0.0.1,localhost,::1,169.254.100.1,169.254.79.129,169.254.0.0/16"
+
 _PATH: Final = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
 _LIBRARIES: Final = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
 
@@ -26,6 +30,7 @@ class Place:
     extra_paths: tuple[str, ...] = ()  # more folders of the managed runtime's packages
     runtime_api: str = RUNTIME_API
     endpoint_url: str = ""  # where the platform's own API answers from inside
+    proxy_url: str = ""  # of the way to the internet; "" is none, or one that needs no proxy
 
 
 def variables(
@@ -52,6 +57,8 @@ def variables(
     if place.endpoint_url:
         # Not reserved: a function may point its clients elsewhere, as it may on AWS.
         defaults["AWS_ENDPOINT_URL"] = place.endpoint_url
+    if place.proxy_url and not spec.in_vpc:
+        defaults |= _proxied(place.proxy_url, spec.environment)
     reserved = {
         "_HANDLER": spec.handler,
         "AWS_REGION": spec.region,
@@ -72,6 +79,18 @@ def variables(
         reserved["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         reserved["AWS_LAMBDA_LOG_LEVEL"] = spec.application_log_level or "INFO"
     return {**defaults, **spec.environment, **reserved}
+
+
+def _proxied(url: str, own: Mapping[str, str]) -> dict[str, str]:
+    """What makes HTTP clients use the proxy, in both spellings. A function that sets one of them has set both."""
+    wanted = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": _NOT_PROXIED}
+    theirs = {name.upper() for name in own}
+    left = {name: value for name, value in wanted.items() if name not in theirs}
+    return {
+        "NODE_USE_ENV_PROXY": "1",  # Node.js looks at the others only then
+        **left,
+        **{name.lower(): value for name, value in left.items()},
+    }
 
 
 def sys_path(spec: FunctionSpec, place: Place) -> list[str]:

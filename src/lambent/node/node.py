@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,20 +19,30 @@ import lambent
 from lambent import __version__
 from lambent.clock import Clock
 from lambent.config import Config
+from lambent.engine.egress.process import COMMAND, Egress
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.launchers import Launchers
 from lambent.engine.sandbox.launch import Launcher, LauncherFailed, LaunchSettings
 from lambent.engine.sandbox.probe import Walls, probe
 from lambent.engine.sandbox.runtime_packages import runtime_contents
 from lambent.engine.sandbox.sweep import sweep
-from lambent.engine.variables import Place
+from lambent.engine.variables import PROXY_URL, Place
 from lambent.gateway.authenticate import Authenticator
 from lambent.gateway.front import Front, Page
 from lambent.gateway.listen import Gateway
 from lambent.gateway.pages import health_page, reset_page, time_page
 from lambent.node.platform import Ground, Platform, open_platform
-from lambent.node.start import Probe, bound, check_address, data_folder, raise_descriptor_limit, walls_for
+from lambent.node.start import (
+    Probe,
+    bound,
+    check_address,
+    data_folder,
+    egress_kind,
+    raise_descriptor_limit,
+    walls_for,
+)
 from lambent.observe.log import Log
+from lambent.observe.supervise import supervise
 from lambent.protocol.http import HttpRequest, HttpResponse, UrlTarget
 from lambent.store.folder import DataFolder
 
@@ -62,16 +72,19 @@ class Node:
     _launched: int = field(init=False, default=0)
     _platform: Platform = field(init=False)
     _platforms: int = field(init=False, default=0)
+    _egress: Egress | None = None
     _running: "set[asyncio.Task[None]]" = field(init=False, default_factory=set)
     _resetting: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     _fronts: list[Front] = field(init=False, default_factory=list)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, config: Config, probe: Probe = probe) -> "AsyncIterator[Node]":
+    async def open(
+        cls, config: Config, probe: Probe = probe, egress_command: Sequence[str] = COMMAND
+    ) -> "AsyncIterator[Node]":
         """A node that serves; leaving the block lets running invocations end, within limits, and takes all down.
 
-        `probe` finds the walls that this machine allows.
+        `probe` finds the walls that this machine allows; `egress_command` starts the egress proxy.
 
         Raises:
             StartRefused: the address or the folder is in use, or what was asked for is not safe or not possible here.
@@ -92,6 +105,8 @@ class Node:
                 log=log,
                 interpreters=Interpreters(config.python_paths, config.runtimes_strict, dict(os.environ)),
             )
+            if egress_kind(config, walls)[0] == "proxy":
+                node._egress = Egress(config.uid_base - 1 if walls.root else 0, egress_command)
             node.scratch.mkdir(mode=0o700, exist_ok=True)
             await asyncio.to_thread(sweep, node.scratch)  # what a killed node left
             stack.callback(shutil.rmtree, node.scratch, ignore_errors=True)
@@ -137,7 +152,7 @@ class Node:
     @asynccontextmanager
     async def _serving(self, folder: DataFolder, sock: socket.socket) -> AsyncIterator[None]:
         self._launchers = Launchers(self._open_launcher, self.log)
-        async with asyncio.TaskGroup() as self._tasks:
+        async with asyncio.TaskGroup() as self._tasks, self._egress_running():
             self._platform = await self._start_platform(None if self.config.ephemeral else folder)
             self._fronts = [self._front(self._pages()), self._front({"/_lambent/code/": self._code_page})]
             outside, inside = self._fronts
@@ -152,6 +167,19 @@ class Node:
                     self._platform.stop.set()
                     await asyncio.wait(self._running)
                     self._launchers.close()
+
+    @asynccontextmanager
+    async def _egress_running(self) -> AsyncIterator[None]:
+        """The egress proxy, as long as the block lasts."""
+        if self._egress is None:
+            yield
+            return
+        watched = supervise("egress", self._egress.run, self.log)
+        task = self._tasks.create_task(watched, name="node.egress")
+        try:
+            yield
+        finally:
+            task.cancel()
 
     # The services
 
@@ -189,7 +217,7 @@ class Node:
     def _place(self) -> Place:
         endpoint = f"http://127.0.0.1:{self.port}"
         if self.walls.level != "process":
-            return Place(endpoint_url=endpoint)
+            return Place(endpoint_url=endpoint, proxy_url=PROXY_URL if self._egress else "")
         packages = self.scratch / "runtime"
         packages.mkdir(exist_ok=True)
         for name, path in runtime_contents(_GUEST).items():
@@ -205,13 +233,18 @@ class Node:
             bootstrap=_GUEST / "bootstrap.py",
             scratch=self.scratch,
             gateway_port=self.port,
+            with_proxy=self._egress is not None,
             uid_base=self.config.uid_base + self._launched * _UIDS_PER_LAUNCHER,
             parked=self.config.parked_environments,
             runtime=runtime_contents(_GUEST),
             hidden=(self.home,),
         )
         self._launched += 1
-        async with Launcher.open(interpreter, self.walls, settings, lambda sock, _id: self._gateway.adopt(sock)) as one:
+        on_proxy = self._egress.adopt if self._egress else None
+        opening = Launcher.open(
+            interpreter, self.walls, settings, lambda sock, _id: self._gateway.adopt(sock), on_proxy
+        )
+        async with opening as one:
             yield one
 
     @asynccontextmanager

@@ -60,6 +60,15 @@ async def walls_for(config: Config, probe: Probe) -> tuple[Walls, list[str]]:
     return walls, [f"functions run without isolation here ({reasons}). Run trusted code only; see `lambent doctor`."]
 
 
+def egress_kind(config: Config, walls: Walls) -> tuple[str, str]:
+    """How functions reach the internet, `proxy`, `host` or `none`, and why."""
+    if walls.level == "process":
+        return "host", "without isolation, functions have this machine's network"
+    if config.egress == "none":
+        return "none", "the setting `egress` says so"
+    return "proxy", "an HTTP proxy that refuses private addresses; HTTP_PROXY and HTTPS_PROXY name it to functions"
+
+
 def raise_descriptor_limit() -> None:
     """Each environment takes about six descriptors of the node."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

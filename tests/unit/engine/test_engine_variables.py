@@ -58,3 +58,21 @@ def test_code_comes_before_layers_before_the_managed_packages() -> None:
         "/opt/python",
         "/var/runtime",
     ]
+
+
+def test_the_way_out_is_named_in_both_spellings_unless_the_function_names_its_own() -> None:
+    place = Place(proxy_url="http://proxy:80")
+    names = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
+    found = variables(function(Path("/code")), "s", CREDENTIALS, place)
+    assert {found[name] for name in names} == {"http://proxy:80", found["NO_PROXY"]}
+    own = variables(function(Path("/code"), environment={"http_proxy": "http://x"}), "s", CREDENTIALS, place)
+    assert {name: own[name] for name in names if name in own} == {
+        "HTTPS_PROXY": "http://proxy:80",
+        "https_proxy": "http://proxy:80",
+        "http_proxy": "http://x",
+        "NO_PROXY": found["NO_PROXY"],
+        "no_proxy": found["NO_PROXY"],
+    }
+    for there_is_none in (function(Path("/code"), in_vpc=True), function(Path("/code"))):
+        without = variables(there_is_none, "s", CREDENTIALS, place if there_is_none.in_vpc else Place())
+        assert names & without.keys() == set()

@@ -25,6 +25,8 @@ from lambent.engine.sandbox.sweep import MOUNTPOINT, sweep
 _ENTRY: Final = Path(__file__).with_name("entry.py")
 _STOP_LIMIT_S: Final = 10.0  # a launcher with 1,000 environments takes about one second
 
+_LISTENERS: Final[tuple[str, ...]] = ("listener", "proxy")
+
 OnListener = Callable[[socket.socket, str], Callable[[], None]]
 
 
@@ -41,16 +43,17 @@ class LaunchSettings:
     """What a launcher is told at its start.
 
     `runtime` is what functions find at /var/runtime: {name: file or folder of the platform}. `gateway_port` is where
-    environments reach the platform on their own 127.0.0.1; 0 means not at all. `uid_base` is the first of the host
-    uids of this launcher's environments (one each, from a range of its own), used only as root. `scratch` is a folder
-    of the node's own. `hidden` are folders that functions must not see even if they lie in /usr or beside the
-    interpreter: the data folder, above all. `parked` environments wait complete, and for `ahead` more the slow parts
-    are made.
+    environments reach the platform on their own 127.0.0.1; 0 means not at all. `with_proxy` gives them a port for the
+    egress proxy. `uid_base` is the first of the host uids of this launcher's environments (one each, from a range of
+    its own), used only as root. `scratch` is a folder of the node's own. `hidden` are folders that functions must not
+    see even if they lie in /usr or beside the interpreter: the data folder, above all. `parked` environments wait
+    complete, and for `ahead` more the slow parts are made.
     """
 
     bootstrap: Path
     scratch: Path
     gateway_port: int = 0
+    with_proxy: bool = False
     uid_base: int = 200_000
     parked: int = 12
     ahead: int = 64
@@ -68,6 +71,7 @@ class Order:
     memory_mb: int = 128
     ephemeral_mb: int = 512
     with_runtime_api: bool = False
+    with_egress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,8 @@ class Sandbox:
         if self.runtime_api is None and order.with_runtime_api:  # without an own network: a free port of loopback
             self.runtime_api = socket.create_server(("127.0.0.1", 0))
             self.runtime_api.setblocking(False)
-        self._listener_fd: int | None = fds.pop("listener", None)
-        self._close_listener: Callable[[], None] | None = None
+        self._listener_fds = {name: fds.pop(name) for name in _LISTENERS if name in fds}
+        self._close_listeners: list[Callable[[], None]] = []
         self._files = fds
         self._memory_mb = order.memory_mb
         self._walls = walls
@@ -111,15 +115,17 @@ class Sandbox:
         self._memory = MemoryWatch(memory, order.memory_mb << 20, self._end_for_memory)
         self._memory.start()
 
-    def serve_listener(self, on_listener: OnListener | None) -> None:
-        """Hand the environment's listener on the platform's port to the gateway, until the environment ends."""
-        sock, self._listener_fd = _socket(self._listener_fd), None
+    def serve_listener(self, name: str, on_listener: OnListener | None) -> None:
+        """Hand one of its listeners to whoever serves it, until the environment ends: `listener` is that on the
+        platform's port, `proxy` that on the egress proxy's. Nobody serves it: it is closed.
+        """
+        sock = _socket(self._listener_fds.pop(name, None))
         if sock is None:
             return
         if on_listener is None:
             sock.close()
             return
-        self._close_listener = on_listener(sock, self.id)
+        self._close_listeners.append(on_listener(sock, self.id))
 
     def freeze(self) -> None:
         """Stop every process of it, without waiting until the last has stopped."""
@@ -175,12 +181,11 @@ class Sandbox:
         self._ask_to_kill(self.id)
 
     def _stop_listening(self) -> None:
-        if self._close_listener:
-            close, self._close_listener = self._close_listener, None
+        for close in self._close_listeners:
             close()
-        elif self._listener_fd is not None:
-            os.close(self._listener_fd)
-            self._listener_fd = None
+        for fd in self._listener_fds.values():
+            os.close(fd)
+        self._close_listeners, self._listener_fds = [], {}
 
     def _write(self, name: str, value: bytes) -> None:
         """Write to a file of its cgroup, which may be gone although we have not heard of its end yet."""
@@ -204,10 +209,13 @@ class Sandbox:
 class Launcher:
     """A launcher process, and the environments that were claimed from it."""
 
-    def __init__(self, sock: socket.socket, walls: Walls, on_listener: OnListener | None) -> None:
+    def __init__(
+        self, sock: socket.socket, walls: Walls, on_listener: OnListener | None, on_proxy: OnListener | None
+    ) -> None:
         self._sock = sock
         self._walls = walls
         self._on_listener = on_listener
+        self._on_proxy = on_proxy
         self._reader = wire.Reader(sock)
         self._unsent = b""
         self._claims: dict[str, tuple[Order, asyncio.Future[Sandbox]]] = {}
@@ -219,7 +227,12 @@ class Launcher:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, interpreter: Path, walls: Walls, settings: LaunchSettings, on_listener: OnListener | None = None
+        cls,
+        interpreter: Path,
+        walls: Walls,
+        settings: LaunchSettings,
+        on_listener: OnListener | None = None,
+        on_proxy: OnListener | None = None,
     ) -> AsyncIterator["Launcher"]:
         """A launcher for that interpreter; leaving the block ends all its environments and the process.
 
@@ -231,7 +244,7 @@ class Launcher:
         ours.setblocking(False)
         with theirs:
             process = _start(interpreter, theirs)
-        launcher = cls(ours, walls, on_listener)
+        launcher = cls(ours, walls, on_listener, on_proxy)
         loop = asyncio.get_running_loop()
         loop.add_reader(ours.fileno(), launcher._on_readable)
         try:
@@ -305,7 +318,8 @@ class Launcher:
         if future.done():  # whoever asked was cancelled
             sandbox.discard()
             return
-        sandbox.serve_listener(self._on_listener)
+        sandbox.serve_listener("listener", self._on_listener)
+        sandbox.serve_listener("proxy", self._on_proxy if order.with_egress else None)
         future.set_result(sandbox)
 
     def _ask_to_kill(self, environment_id: str) -> None:
@@ -379,6 +393,7 @@ def _opening_message(walls: Walls, settings: LaunchSettings, mountpoint: Path, p
         "mountpoint": str(mountpoint),
         "bootstrap": str(settings.bootstrap),
         "gateway_port": settings.gateway_port,
+        "with_proxy": settings.with_proxy,
         "uid_base": settings.uid_base,
         "parked": settings.parked,
         "ahead": settings.ahead,

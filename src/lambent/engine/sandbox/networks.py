@@ -1,12 +1,13 @@
-"""Network namespaces made ahead: only `lo`, with the Runtime API's address, and the platform's port to listen on.
+"""Network namespaces made ahead: only `lo`, with the Runtime API's address, and ports to listen on.
 
 Making one costs about two milliseconds, entering one a fraction, so they are kept and used again. A socket belongs to
-the namespace it was made in wherever it is held: the launcher makes the listeners, the node serves them, and no way
-leads out.
+the namespace it was made in wherever it is held: the launcher makes the listeners, the node serves the platform's port
+and the egress proxy its own, and no other way leads out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -16,6 +17,7 @@ from lambent.engine.sandbox import kernel
 
 RUNTIME_API_ADDRESS = "169.254.100.1"  # as on AWS
 RUNTIME_API_PORT = 9001
+PROXY_PORT = 80  # at the same address; functions cannot listen on it, so none misses it
 _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCSIFFLAGS = 0x8916, 0x891C, 0x8914
 _IFF_UP, _IFF_LOOPBACK, _IFF_RUNNING = 0x1, 0x8, 0x40
 _BACKLOG = 128
@@ -24,17 +26,28 @@ _BACKLOG = 128
 class Network:
     """One network namespace, held open by its descriptor."""
 
-    def __init__(self) -> None:
-        """Make it, and leave the calling process inside."""
+    def __init__(self, *, with_proxy: bool = False) -> None:
+        """Make it, and leave the calling process inside. `proxy` is the egress proxy's listener, if there is one."""
         kernel.unshare(kernel.CLONE_NEWNET)
         self.fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         _raise_loopback()
+        self.proxy = listen(RUNTIME_API_ADDRESS, PROXY_PORT) if with_proxy else None
 
     def enter(self) -> None:
         kernel.setns(self.fd, kernel.CLONE_NEWNET)
 
+    def forget(self) -> None:
+        """Turn away who still waits at the proxy's port: the environment that called is gone."""
+        if self.proxy:
+            self.proxy.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self.proxy.accept()[0].close()
+
     def close(self) -> None:
         os.close(self.fd)
+        if self.proxy:
+            self.proxy.close()
 
 
 def listen(address: str, port: int) -> socket.socket:

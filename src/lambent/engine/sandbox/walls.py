@@ -120,6 +120,7 @@ class NamespaceWalls:
         self._serve = serve
         self._niceness = namespaces.put_launcher_first()
         self._gateway_port: int = settings["gateway_port"]
+        self._with_proxy: bool = settings["with_proxy"]
         self._uid_base: int | None = settings["uid_base"] if settings["root"] else None
         self._ahead: int = settings["ahead"]
         self._become_private()
@@ -141,6 +142,8 @@ class NamespaceWalls:
         if self._gateway_port:
             listener = networks.listen("127.0.0.1", self._gateway_port)
             environment.node_ends["listener"] = listener.detach()
+        if environment.network.proxy:
+            environment.node_ends["proxy"] = os.dup(environment.network.proxy.fileno())
         if self._cgroups:
             environment.cgroup = self._spare_cgroups.pop() if self._spare_cgroups else self._cgroups.create()
         ends = _connect(environment)
@@ -205,6 +208,7 @@ class NamespaceWalls:
                 return False
             environment.cgroup = None
         if environment.network:
+            environment.network.forget()
             self._networks.append(environment.network)
             environment.network = None
         return True
@@ -217,7 +221,7 @@ class NamespaceWalls:
     def prepare_one(self) -> None:
         """Make one network or cgroup ahead: half of what an environment costs."""
         if len(self._networks) < self._ahead:
-            self._networks.append(networks.Network())
+            self._networks.append(networks.Network(with_proxy=self._with_proxy))
         elif self._cgroups:
             self._spare_cgroups.append(self._cgroups.create())
 
@@ -241,7 +245,7 @@ class NamespaceWalls:
 
     def _enter_network(self) -> networks.Network:
         if not self._networks:
-            return networks.Network()
+            return networks.Network(with_proxy=self._with_proxy)
         network = self._networks.pop()
         network.enter()
         return network

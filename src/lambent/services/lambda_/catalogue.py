@@ -187,6 +187,7 @@ def spec(version: FunctionVersion, code_dir: Callable[[str], Path], seal: Seal) 
         timeout_s=configuration.timeout_s,
         ephemeral_mb=configuration.ephemeral_mb,
         environment=OpenedWhenRead(seal, variables, key.arn()) if variables else {},
+        in_vpc=bool(configuration.vpc and configuration.vpc.subnet_ids),
         role=configuration.role,
         log_group=configuration.logging.log_group,
         log_format=configuration.logging.log_format,

@@ -77,7 +77,7 @@ class Logging:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vpc:
-    """VpcConfig. Kept and shown; functions run in the network that this machine gives them."""
+    """VpcConfig. Kept and shown. A function in subnets reaches the platform alone: there are none here."""
 
     subnet_ids: tuple[str, ...] = ()
     security_group_ids: tuple[str, ...] = ()

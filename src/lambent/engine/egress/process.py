@@ -1,0 +1,121 @@
+"""The node's side of the proxy: its process, and the listeners that it serves.
+
+The node keeps a copy of each listener: should the process end, the next one is given all of them, and connections that
+come meanwhile wait.
+"""
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from lambent.engine.egress.serve import ADOPT, DROP
+
+COMMAND: Final = (sys.executable, "-I", "-m", "lambent.engine.egress.serve")
+_STOP_LIMIT_S: Final = 5.0
+
+
+class ProxyEnded(Exception):
+    """The proxy's process ended although nobody had asked it to."""
+
+
+class Egress:
+    """The proxy, for the environments whose listeners it is given.
+
+    `uid` is the host user that its process becomes, as root; `command` starts it and is given the number of its
+    control socket and the uid. A process that has not ended `stop_limit_s` after it was told to, is killed.
+    """
+
+    def __init__(self, uid: int, command: Sequence[str] = COMMAND, stop_limit_s: float = _STOP_LIMIT_S) -> None:
+        self._stop_limit_s = stop_limit_s
+        self._command = [*command]
+        self._uid = uid
+        self._listeners: dict[str, socket.socket] = {}
+        # One order or two for each environment there is: what waits is bounded by their number.
+        self._unsent: deque[tuple[bytes, str]] = deque()
+        self._control: socket.socket | None = None
+
+    def adopt(self, listener: socket.socket, environment_id: str) -> Callable[[], None]:
+        """Serve an environment, until what this returns is called."""
+        self._listeners[environment_id] = listener
+        self._send(ADOPT, environment_id)
+
+        def close() -> None:
+            self._listeners.pop(environment_id).close()
+            self._send(DROP, environment_id)
+
+        return close
+
+    async def run(self) -> None:
+        """Run the process until cancelled.
+
+        Raises:
+            ProxyEnded: it ended by itself; running again gives the next one all listeners.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with ours:
+            with theirs:
+                process = await self._start(theirs.fileno())
+            self._unsent = deque((ADOPT, environment_id) for environment_id in self._listeners)
+            self._control = ours
+            try:
+                self._flush()
+                raise ProxyEnded(f"status {await process.wait()}")
+            finally:
+                self._control = None
+                asyncio.get_running_loop().remove_writer(ours)
+                ours.close()  # which it takes for the end
+                await asyncio.shield(_wait(process, self._stop_limit_s))
+
+    async def _start(self, fd: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self._command,
+            str(fd),
+            str(self._uid),
+            pass_fds=[fd],
+            env={},
+            cwd="/",
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _send(self, order: bytes, environment_id: str) -> None:
+        if self._control is None:
+            return  # the next one is told of all that there are
+        self._unsent.append((order, environment_id))
+        if len(self._unsent) == 1:
+            self._flush()
+
+    def _flush(self) -> None:
+        control = self._control
+        assert control is not None
+        loop = asyncio.get_running_loop()
+        while self._unsent:
+            order, environment_id = self._unsent[0]
+            listener = self._listeners.get(environment_id) if order == ADOPT else None
+            try:
+                if listener or order == DROP:
+                    fds = [listener.fileno()] if listener else []
+                    socket.send_fds(control, [order + environment_id.encode()], fds)
+            except BlockingIOError:
+                loop.add_writer(control, self._flush)
+                return
+            except OSError:  # it has gone: run() learns it from the process
+                self._unsent.clear()
+                break
+            self._unsent.popleft()
+        loop.remove_writer(control)
+
+
+async def _wait(process: asyncio.subprocess.Process, limit_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            await process.wait()
+            return
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()

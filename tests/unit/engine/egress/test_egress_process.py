@@ -1,0 +1,84 @@
+"""The proxy's process, as the node holds it."""
+
+import asyncio
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+
+from lambent.engine.egress.process import COMMAND, Egress
+from lambent.engine.egress.serve import ADOPT
+
+
+def test_it_ends_with_whoever_held_it():
+    """A node that is killed closes the socket between them."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with theirs:
+            command = [*COMMAND, str(theirs.fileno()), "0"]
+            process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={}, cwd="/")
+        socket.send_fds(ours, [ADOPT + b"e1"], [listener.fileno()])
+        with socket.create_connection(listener.getsockname()) as client:
+            client.sendall(b"CONNECT 127.0.0.1:80 HTTP/1.1\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 403")
+        ours.close()
+        assert process.wait(20) == 0
+
+
+def test_listeners_given_before_it_runs_and_more_than_fit_at_once_are_served():
+    """Orders wait on the node's side while the socket between them is full; none is lost, and the order is kept."""
+
+    async def main():
+        egress = Egress(0)
+        listener = socket.create_server(("127.0.0.1", 0))
+        address = listener.getsockname()
+        closers = [egress.adopt(listener.dup(), f"e{number}") for number in range(50)]
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(egress.run())
+            await asyncio.sleep(0)
+            closers += [egress.adopt(listener.dup(), f"f{number}") for number in range(200)]
+            for close in closers[:-1]:
+                close()
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"CONNECT 10.0.0.1:80 HTTP/1.1\r\n\r\n")
+            assert (await reader.readline()).split()[1] == b"403"
+            writer.close()
+            closers[-1]()
+            running.cancel()
+        listener.close()
+
+    asyncio.run(main())
+
+
+def test_one_that_stands_still_is_ended():
+    """A process that hears nothing any more does not hold up the node's end."""
+
+    async def main():
+        command = (
+            sys.executable,
+            "-I",
+            "-c",
+            "import os, signal; os.write(1, str(os.getpid()).encode()); signal.pause()",
+        )
+        reader, writer = os.pipe()
+        saved = os.dup(1)
+        os.dup2(writer, 1)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(Egress(0, command, stop_limit_s=0.1).run())
+                await asyncio.to_thread(select.select, [reader], [], [])
+                pid = int(os.read(reader, 20))
+                running.cancel()
+        finally:
+            os.dup2(saved, 1)
+            for fd in (saved, reader, writer):
+                os.close(fd)
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return
+        raise AssertionError("it still runs")
+
+    asyncio.run(main())

@@ -91,6 +91,10 @@ class Config:
     runtimes_retired: bool = False
     """Accept runtime ids that AWS has retired."""
 
+    file_systems: tuple[str, ...] = ()
+    """Folders that stand for access points of FileSystemConfigs, each as `ACCESS_POINT=/absolute/folder`; the access
+    point by its id (`fsap-…`) or, in a file, by its ARN. Functions read and write there."""
+
     python_paths: tuple[str, ...] = ()
     """Python interpreters to use besides those found on PATH, in pyenv and in uv."""
 
@@ -118,7 +122,24 @@ def read(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
             values[_known(key, f"${name}")] = text
     values |= {key: value for key, value in flags.items() if value is not None}
     kinds = typing.get_type_hints(Config)
-    return Config(**{key: _fit(key, value, kinds[key]) for key, value in values.items()})
+    config = Config(**{key: _fit(key, value, kinds[key]) for key, value in values.items()})
+    shared_folders(config)
+    return config
+
+
+def shared_folders(config: Config) -> dict[str, Path]:
+    """What `file_systems` names: folders by access point.
+
+    Raises:
+        ConfigError: an entry has another form, or its folder is not absolute.
+    """
+    found = {}
+    for entry in filter(None, config.file_systems):
+        name, _, folder = entry.rpartition("=")
+        if not name or not Path(folder).is_absolute():
+            raise ConfigError(f"file_systems has {entry!r}; expected ACCESS_POINT=/absolute/folder")
+        found[name] = Path(folder)
+    return found
 
 
 def _from_file(path: Path) -> dict[str, Any]:

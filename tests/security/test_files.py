@@ -178,7 +178,7 @@ def test_the_root_holds_nothing_of_the_host(inside: Inside) -> None:
 
     system = {"bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix", "usr"}
     names, *rest = inside.run(entries)
-    assert set(names) - system == {"dev", "etc", "home", "opt", "proc", "root", "tmp", "var"}
+    assert set(names) - system == {"dev", "etc", "home", "mnt", "opt", "proc", "root", "tmp", "var"}
     assert [name for folder in rest for name in folder if not name.startswith(".pyenv")] == []
 
 

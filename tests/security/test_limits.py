@@ -94,6 +94,26 @@ def test_a_fork_bomb_stops_at_the_limit(fresh: Callable[..., Inside]) -> None:
     assert fresh(memory_mb=3008).run(fork_bomb) == 1024
 
 
+def test_threads_count_as_processes(fresh: Callable[..., Inside]) -> None:
+    def start_threads():
+        import threading
+
+        done = threading.Event()
+        started = []
+        try:
+            while len(started) < 2000:
+                started.append(threading.Thread(target=done.wait))
+                started[-1].start()
+        except RuntimeError:
+            started.pop()
+        done.set()
+        for thread in started:
+            thread.join()
+        return len(started) + 1
+
+    assert fresh(memory_mb=3008).run(start_threads) == 1024
+
+
 def test_descriptors_end_at_1024(inside: Inside) -> None:
     def open_all():
         import errno
@@ -130,9 +150,23 @@ def test_tmp_ends_at_its_size(fresh: Callable[..., Inside]) -> None:
         return "filled"
 
     usual = fresh(memory_mb=3008)
-    assert usual.run(fill, 500) == "filled"
+    assert usual.run(fill, 512) == "filled"
     assert usual.run(fill, 513) == Refused("ENOSPC")
-    assert fresh(memory_mb=3008, ephemeral_mb=600).run(fill, 590) == "filled"
+    larger = fresh(memory_mb=3008, ephemeral_mb=600)
+    assert larger.run(fill, 600) == "filled"
+    assert larger.run(fill, 601) == Refused("ENOSPC")
+
+
+def test_the_largest_tmp_has_10240_mb(fresh: Callable[..., Inside]) -> None:
+    """What it holds is said; a machine that runs tests need not have so much memory."""
+
+    def room():
+        import os
+
+        room = os.statvfs("/tmp")
+        return room.f_blocks * room.f_frsize >> 20
+
+    assert fresh(ephemeral_mb=10_240).run(room) == 10_240
 
 
 def test_shared_memory_ends_at_its_size(fresh: Callable[..., Inside]) -> None:

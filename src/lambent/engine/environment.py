@@ -60,6 +60,7 @@ class Sandbox(Protocol):
     def throttle_cpu(self) -> None: ...
     def max_memory_bytes(self) -> int: ...
     async def kill(self) -> None: ...
+    async def stop(self) -> None: ...
     def discard(self) -> None: ...
 
 
@@ -160,6 +161,7 @@ class Environment(Listener):
         self._timer: asyncio.TimerHandle | None = None
         self._has_exited = False
         self._began = 0.0
+        self._is_retired = False
         self._init_duration_ms: float | None = None
         self._memory_mb = 0
         self._memory_read = 0.0
@@ -172,10 +174,26 @@ class Environment(Listener):
     def digest(self) -> str:
         return self.spec.digest
 
-    def begin(self, run: Run | None = None) -> None:
-        """Starts Init. With `run`, Init is part of that invocation and its timeout: the first Init had failed."""
-        self._began = time.perf_counter()
+    @property
+    def can_be_reset(self) -> bool:
+        """Whether it ended by what happened in it, so that another can take its place with its /tmp."""
+        return self._began > 0 and not self._is_retired
+
+    def rest(self) -> None:
+        """Waits, reset, for the invocation that Init will be a part of."""
+        self.phase = Phase.RESET
+        self.idle_since = self._around.clock.elapsed()
         self.sandbox.exited.add_done_callback(self._on_exited)
+
+    def begin(self, run: Run | None = None) -> None:
+        """Starts Init. With `run`, Init is part of that invocation and its timeout: the one before had failed, or the
+        environment was reset.
+        """
+        self._began = time.perf_counter()
+        if self.phase is Phase.RESET:
+            self._move(Happening.ASSIGNED)
+        else:
+            self.sandbox.exited.add_done_callback(self._on_exited)
         if run is None:
             self._say(*self._lines.init_start())
             self._timer = self._loop.call_later(self._around.init_limit_s, self._on_init_timeout)
@@ -188,7 +206,10 @@ class Environment(Listener):
         self._say(f"LAMBENT_WARNING: {text}\n")
 
     def assign(self, run: Run) -> None:
-        """Runs an invocation. The environment is idle."""
+        """Runs an invocation. The environment is idle, or reset."""
+        if self.phase is Phase.RESET:
+            self.begin(run)
+            return
         if self.is_frozen:
             self.sandbox.thaw()
             self.is_frozen = False
@@ -206,6 +227,7 @@ class Environment(Listener):
     def retire(self) -> None:
         """Ends it. A running invocation, if there is one, gets no answer of its own."""
         run = self.run
+        self._is_retired = True
         self._end(Happening.RETIRED)
         if run:
             document = report.exited(run.invocation.request_id, -9)

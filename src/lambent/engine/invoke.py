@@ -20,6 +20,7 @@ from lambent.clock import Clock
 from lambent.engine import pool
 from lambent.engine.admission import Admission, Allotment, Release, throttled
 from lambent.engine.environment import INIT_LIMIT_S, Environment, InitFailure, Run, Sandbox, Surroundings
+from lambent.engine.file_systems import NoFolderError, folder_for
 from lambent.engine.gauges import Gauges
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
@@ -27,7 +28,7 @@ from lambent.engine.log_stream import Event
 from lambent.engine.metrics import FunctionMetrics, Resource
 from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned, init_limit_s
 from lambent.engine.report import Report
-from lambent.engine.sandbox.launch import Order
+from lambent.engine.sandbox.launch import EnvironmentRefused, Order
 from lambent.engine.spec import ON_DEMAND, PROVISIONED, FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Phase
 from lambent.engine.variables import EXEC_WRAPPER, RUNTIME_API, Place, sys_path, variables
@@ -62,6 +63,8 @@ class Settings:
     stop_grace_s: float = 30.0
     init_limit_s: float = INIT_LIMIT_S
     place: Place = field(default_factory=Place)
+    file_systems: Mapping[str, Path] = field(default_factory=dict)
+    """Folders by access point: its ARN or its id."""
     has_walls: bool = True  # False: level `process`, where paths are the host's own
 
 
@@ -90,6 +93,7 @@ class Engine:
     _provisioned: "Provisioned[Environment]" = field(init=False, default_factory=Provisioned)
     _provisioned_claims: asyncio.Semaphore = field(init=False)
     _initialising: set[Environment] = field(init=False, default_factory=set)
+    _resetting: set[Environment] = field(init=False, default_factory=set)  # those that another takes the place of
     _to_freeze: set[Environment] = field(init=False, default_factory=set)
     _freezer: asyncio.TimerHandle | None = field(init=False, default=None)
     _is_stopping: bool = field(init=False, default=False)
@@ -143,10 +147,10 @@ class Engine:
 
     async def retire(self, arn: str, *, keep_digests: frozenset[str] = frozenset()) -> None:
         """Ends a function's environments whose digest is not kept: idle ones now, busy ones when they are done."""
-        for environment in self._pool.in_life():
+        for environment in (*self._pool.in_life(), *self._resetting):
             if environment.spec.arn == arn and environment.digest not in keep_digests:
                 environment.is_wanted = False
-                if environment.phase is Phase.IDLE:
+                if environment.phase in (Phase.IDLE, Phase.RESET):
                     environment.retire()
 
     async def run(self) -> None:
@@ -210,7 +214,7 @@ class Engine:
 
     def _is_leaving(self, environment: Environment) -> bool:
         age_s = self.clock.elapsed() - environment.born
-        return self._is_stopping or not environment.is_wanted or age_s > _LONGEST_LIFE_S
+        return self._is_stopping or not environment.is_wanted or age_s >= _LONGEST_LIFE_S
 
     def _freeze_soon(self, environment: Environment) -> None:
         self._to_freeze.add(environment)
@@ -218,20 +222,27 @@ class Engine:
             self._freezer = asyncio.get_running_loop().call_later(_FREEZE_AFTER_S, self._freeze)
 
     def has_ended(self, environment: Environment, failure: InitFailure | None) -> None:
-        """It will serve no more. Who waited for its Init gets another one, inside the invocation's own timeout."""
+        """It will serve no more. Another takes its place, with its /tmp and its log stream.
+
+        Who waited for its Init gets that one, inside the invocation's own timeout; else the next invocation does.
+        """
         self._has_started(environment)
         self._pool.remove(environment)
         assert self._tasks is not None
-        self._tasks.create_task(self._bury(environment), name="engine.bury")
         allocation = self._provisioned.lose(environment)
+        run = self._pool.take_waiting(environment.digest) if failure and not allocation else None
+        if run and not self._is_stopping:
+            self._tasks.create_task(self._start(run.spec, run, environment), name="engine.start")
+            return
+        if not (allocation or failure or self._is_leaving(environment)) and environment.can_be_reset:
+            self._pool.start_begins(environment.digest)
+            self._tasks.create_task(self._reset(environment), name="engine.reset")
+            return
+        self._tasks.create_task(self._bury(environment), name="engine.bury")
         if allocation:
             self._lost(allocation, failure)
-            return
-        run = self._pool.take_waiting(environment.digest) if failure else None
-        if run and self._is_stopping:
-            run.fail(_stopping())
         elif run:
-            self._tasks.create_task(self._start(run.spec, run, environment.stream), name="engine.start")
+            run.fail(_stopping())
 
     def has_reported(self, environment: Environment, run: Run, summary: Report) -> None:
         """One entry for each invocation, at its end, and its metrics."""
@@ -277,14 +288,16 @@ class Engine:
             self._pool.start_begins(digest)
             self._tasks.create_task(self._start(run.spec), name="engine.start")
 
-    async def _start(self, spec: FunctionSpec, run: Run | None = None, stream: str | None = None) -> None:
-        """Starts one environment: for whoever waits, or, after a failed Init, for `run`."""
+    async def _start(self, spec: FunctionSpec, run: Run | None = None, past: Environment | None = None) -> None:
+        """Starts one environment: for whoever waits, or, in the place of a `past` one whose Init failed, for `run`."""
         environment = None
         try:
+            if past:
+                await past.sandbox.stop()
             async with self._claims:
                 # Another environment may have become free meanwhile.
                 if run or self._pool.has_waiting(spec.digest):
-                    environment = await self._create(spec, stream or self._stream_name(spec))
+                    environment = await self._create(spec, past=past)
         except NoInterpreterError as error:
             self._fail(run, spec.digest, ApiError("InvalidRuntimeException", str(error)))
         except ApiError as error:
@@ -300,15 +313,50 @@ class Engine:
         if environment:
             environment.begin(run)
 
-    async def _create(self, spec: FunctionSpec, stream: str, kind: str = ON_DEMAND) -> Environment:
-        choice = await self.interpreters.resolve(spec.runtime)
-        secrets = await self.credentials(spec.role, spec.name)
-        sandbox = await self._claim(spec, choice.interpreter.path)
+    async def _reset(self, past: Environment) -> None:
+        """Puts an environment in the place of one whose runtime ended. It does Init when it is invoked."""
+        environment = None
+        self._resetting.add(past)
+        try:
+            await past.sandbox.stop()
+            async with self._claims:
+                environment = await self._create(past.spec, past=past)
+        except (NoInterpreterError, ApiError) as error:
+            self._fail(None, past.digest, ApiError("ServiceException", str(error)))
+        except Exception:  # as for an invocation's environment
+            self.log.error("environment.reset_failed", function=past.spec.arn)
+            self._fail(None, past.digest, ApiError("ServiceException", "The environment could not be started."))
+        finally:
+            self._resetting.discard(past)
+            self._pool.start_ends(past.digest)
+        if environment is None:
+            return
+        environment.rest()
+        run = self._pool.take_waiting(past.digest)
+        if run:
+            environment.assign(run)
+        elif self._is_leaving(environment):
+            environment.retire()
+        else:
+            self._pool.put_idle(environment)
+
+    async def _create(self, spec: FunctionSpec, kind: str = ON_DEMAND, past: Environment | None = None) -> Environment:
+        """A new environment; in the place of a `past` one it has that one's /tmp, log stream and age."""
+        stream = past.stream if past else self._stream_name(spec)
+        try:
+            choice = await self.interpreters.resolve(spec.runtime)
+            secrets = await self.credentials(spec.role, spec.name)
+            sandbox = await self._claim(spec, choice.interpreter.path, past)
+        finally:
+            if past:
+                await past.sandbox.kill()  # nobody else inherits its /tmp
         try:
             environment = self._inhabit(sandbox, spec, stream, secrets, kind)
         except BaseException:
             sandbox.discard()  # nobody else knows of it
             raise
+        if past:
+            environment.born, environment.is_wanted = past.born, past.is_wanted
         self._pool.add(environment)
         if choice.warning:
             environment.warn(choice.warning)
@@ -332,7 +380,7 @@ class Engine:
         """The trace of an Init phase, which belongs to no invocation yet."""
         return {"_X_AMZN_TRACE_ID": with_part(new_trace(self.clock.now()), "Sampled", "0")}
 
-    async def _claim(self, spec: FunctionSpec, interpreter: Path) -> Sandbox:
+    async def _claim(self, spec: FunctionSpec, interpreter: Path, past: Environment | None) -> Sandbox:
         order = Order(
             environment_id=uuid.uuid4().hex,
             code_dir=spec.code_dir,
@@ -341,7 +389,29 @@ class Engine:
             ephemeral_mb=spec.ephemeral_mb,
             with_runtime_api=EXEC_WRAPPER in spec.environment,
             with_egress=not spec.in_vpc,
+            heir_of=past.id if past else None,
+            file_systems=self._folders(spec),
         )
+        try:
+            return await self._claim_of(interpreter, order)
+        except EnvironmentRefused:
+            if past is None:
+                raise
+            self.log.warning("environment.tmp_lost", environment=past.id, function=spec.arn)
+            fresh = dataclasses.replace(order, environment_id=uuid.uuid4().hex, heir_of=None)
+            return await self._claim_of(interpreter, fresh)
+
+    def _folders(self, spec: FunctionSpec) -> tuple[tuple[str, Path], ...]:
+        known = self.settings.file_systems
+        if spec.file_systems and not self.settings.has_walls:
+            text = "File systems are mounted in execution environments with namespaces only; see lambent doctor."
+            raise ApiError("EFSMountFailureException", text, Type="User")
+        try:
+            return tuple((target, folder_for(arn, known)) for arn, target in spec.file_systems)
+        except NoFolderError as error:
+            raise ApiError("EFSMountFailureException", str(error), Type="User") from error
+
+    async def _claim_of(self, interpreter: Path, order: Order) -> Sandbox:
         assert self._home is not None
         try:
             return await (await self._launchers.get(interpreter, self._home)).claim(order)
@@ -392,7 +462,7 @@ class Engine:
         try:
             async with self._provisioned_claims, self._claims:
                 if allocation.is_short and not self._is_stopping:
-                    environment = await self._create(spec, self._stream_name(spec), PROVISIONED)
+                    environment = await self._create(spec, PROVISIONED)
         except (NoInterpreterError, ApiError) as error:
             self._failed(allocation, str(error))
         except Exception:  # as for an invocation's environment
@@ -451,16 +521,21 @@ class Engine:
                 environment.freeze()
 
     async def _end_the_old(self) -> None:
-        """Ends environments that nobody has needed for long, each at its moment."""
+        """Ends environments that nobody has needed for long, or whose credentials will run out, each at its moment."""
         limit_s = self.settings.idle_environment_s
         while True:
             idle, now = self._pool.idle(), self.clock.elapsed()
             for environment in pool.too_old(idle, now, limit_s):
                 environment.retire()
-            for environment in self._provisioned.idle():
+            for environment in (*self._pool.idle(), *self._provisioned.idle()):
                 if self._is_leaving(environment):
                     environment.retire()
-            await self.clock.sleep(max(_SHORTEST_PAUSE_S, pool.until_too_old(idle, now, limit_s)))
+            ages_s = (now - environment.born for environment in self._pool.in_life())
+            life_s = min(
+                (_LONGEST_LIFE_S - age_s for age_s in ages_s if age_s < _LONGEST_LIFE_S), default=_LONGEST_LIFE_S
+            )
+            pause_s = min(life_s, pool.until_too_old(idle, now, limit_s))
+            await self.clock.sleep(max(_SHORTEST_PAUSE_S, pause_s))
 
     def _relieve_memory(self) -> None:
         idle = self._pool.idle()

@@ -37,6 +37,8 @@ _REASONS: Final = {
     405: "Method Not Allowed",
     413: "Request Entity Too Large",
 }
+# On demand there is no snapshot to be restored from: both calls of SnapStart's runtimes come in a wrong state.
+_NO_RESTORE: Final = "State transition to Restoring failed for runtime: the function has no snapshot."
 _ACCEPTED: Final = b'{"status":"OK"}\n'
 
 
@@ -340,6 +342,12 @@ class _Connection:
             case ["init", "error"]:
                 if self._is(method, "POST"):
                     self._api.init_error(self)
+            case ["restore", "next"]:
+                if self._is(method, "GET"):
+                    self.refuse(403, "InvalidStateTransition", _NO_RESTORE)
+            case ["restore", "error"]:
+                if self._is(method, "POST"):
+                    self.refuse(403, "InvalidStateTransition", _NO_RESTORE)
             case _:
                 self.refuse(404, "NotFound", f"There is no {self._path()[:200]} in the runtime API.")
 

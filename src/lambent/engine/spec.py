@@ -47,6 +47,7 @@ class FunctionSpec:
     application_log_level: str | None = None  # LoggingConfig.ApplicationLogLevel, with JSON only
     system_log_level: str | None = None  # LoggingConfig.SystemLogLevel, with JSON only
     tracing: str = "PassThrough"  # TracingConfig.Mode: PassThrough or Active
+    file_systems: tuple[tuple[str, str], ...] = ()  # FileSystemConfigs: ARN of the access point, LocalMountPath
     reserved: int | None = None  # the function's reserved concurrency; not in the digest
     digest: str
 

@@ -10,6 +10,7 @@ from typing import Final
 class Phase(Enum):
     """Where an environment is in its life."""
 
+    RESET = "reset"  # a runtime ended in its place: the next invocation begins with Init, its /tmp is as it was
     INIT = "init"  # the runtime starts and loads the handler
     IDLE = "idle"  # warm, perhaps frozen
     BUSY = "busy"  # runs one invocation
@@ -36,6 +37,9 @@ class ImpossibleTransitionError(Exception):
 
 
 TRANSITIONS: Final[dict[tuple[Phase, Happening], Phase]] = {
+    (Phase.RESET, Happening.ASSIGNED): Phase.INIT,
+    (Phase.RESET, Happening.RETIRED): Phase.SHUTDOWN,
+    (Phase.RESET, Happening.EXITED): Phase.GONE,
     (Phase.INIT, Happening.READY): Phase.IDLE,
     (Phase.INIT, Happening.INIT_FAILED): Phase.SHUTDOWN,
     (Phase.INIT, Happening.INIT_TIMED_OUT): Phase.SHUTDOWN,

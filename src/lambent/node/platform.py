@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from lambent.clock import Clock
-from lambent.config import Config
+from lambent.config import Config, shared_folders
 from lambent.dispatch import Dispatch, Handler
 from lambent.engine.event_queue import EventQueue
 from lambent.engine.interpreters import Interpreters
@@ -146,6 +146,7 @@ def _engine(ground: Ground, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> E
         idle_environment_s=ground.config.idle_environment_s,
         stop_grace_s=ground.config.stop_grace_s,
         place=ground.place,
+        file_systems=shared_folders(ground.config),
         has_walls=ground.has_walls,
     )
     return Engine(

@@ -78,6 +78,9 @@ class PlainSandbox:
         self._signal(signal.SIGKILL)
         await asyncio.shield(self.exited)
 
+    async def stop(self) -> None:
+        await self.kill()
+
     def discard(self) -> None:
         self._signal(signal.SIGKILL)
         self.control.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lambent.config import Config, ConfigError, read
+from lambent.config import Config, ConfigError, read, shared_folders
 
 
 def test_a_flag_wins_over_the_environment_over_the_file_over_the_default(tmp_path):
@@ -44,11 +44,22 @@ def test_every_setting_can_come_from_the_environment(tmp_path):
     environ = {
         f"LAMBENT_{field.name.upper()}": _text(getattr(Config(), field.name)) for field in dataclasses.fields(Config)
     }
-    assert read({}, environ, _empty(tmp_path)) == Config(python_paths=("",))
+    assert read({}, environ, _empty(tmp_path)) == Config(python_paths=("",), file_systems=("",))
 
 
 def test_the_endpoint_of_the_commands_is_not_a_setting_of_the_node(tmp_path):
     assert read({}, {"LAMBENT_ENDPOINT": "http://127.0.0.1:9"}, _empty(tmp_path)) == Config()
+
+
+@pytest.mark.parametrize("entry", ["fsap-1", "=/srv", "fsap-1=srv", "fsap-1="])
+def test_a_folder_of_a_file_system_has_a_name_and_is_absolute(tmp_path, entry):
+    with pytest.raises(ConfigError, match="ACCESS_POINT"):
+        read({}, {"LAMBENT_FILE_SYSTEMS": entry}, _empty(tmp_path))
+
+
+def test_folders_are_found_by_access_point(tmp_path):
+    config = read({}, {"LAMBENT_FILE_SYSTEMS": "fsap-1=/srv/a:fsap-2=/srv/b"}, _empty(tmp_path))
+    assert shared_folders(config) == {"fsap-1": Path("/srv/a"), "fsap-2": Path("/srv/b")}
 
 
 def _text(value):

@@ -183,6 +183,33 @@ def test_what_is_wrong_is_told() -> None:
     assert [kind for kind, _payload in runner.said] == ["ready", "response"]
 
 
+def test_without_a_snapshot_nothing_is_restored() -> None:
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            found = [api.ask("GET", "/restore/next"), api.ask("POST", "/restore/error", b'{"errorType": "E"}')]
+            found.append(api.ask("GET", "/invocation/next"))  # the runtime may go on
+            found += [
+                api.ask("GET", "/restore/next"),
+                api.ask("POST", "/restore/next"),
+                api.ask("GET", "/restore/error"),
+            ]
+            return [(status, body.get("errorType")) for status, body in found]
+
+    answers, runner = serve(client)
+    wrong = (403, "InvalidStateTransition")
+    assert answers == [wrong, wrong, (200, None), wrong, (405, "MethodNotAllowed"), (405, "MethodNotAllowed")]
+    assert runner.said == [("ready", b"")]
+
+
+def test_each_try_has_an_invocation_id_of_its_own() -> None:
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            api.ask("GET", "/invocation/next")
+            return api.headers["Lambda-Runtime-Invocation-Id"]
+
+    assert serve(client)[0] != serve(client)[0]  # the request id is the same
+
+
 def test_the_largest_response_and_one_byte_more() -> None:
     def client(host: str, port: int, length: int) -> Any:
         with Client(host, port) as api:

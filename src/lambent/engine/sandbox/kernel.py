@@ -43,6 +43,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32,
 MS_REC, MS_PRIVATE, MS_SLAVE = 16384, 1 << 18, 1 << 19
 MNT_DETACH = 2
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
+_MOUNT_ATTR_IDMAP = 0x00100000
 _AT_EMPTY_PATH, _AT_RECURSIVE, _AT_FDCWD = 0x1000, 0x8000, -100
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
@@ -188,6 +189,15 @@ def set_mount_attributes(fd: int, path: str, attributes: int, *, recursive: bool
     )
     if result != 0:
         raise _fail("mount_setattr", path)
+
+
+def map_mount(fd: int, user_namespace: int) -> None:
+    """Show the files of a detached mount with the owners that a user namespace maps theirs to."""
+    record = ctypes.create_string_buffer(struct.pack("QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, user_namespace), 32)
+    words = [ctypes.c_long(word) for word in (_MOUNT_SETATTR, fd)]
+    flags = ctypes.c_long(_AT_EMPTY_PATH | _AT_RECURSIVE)
+    if _syscall(*words, b"", flags, record, ctypes.c_long(32)) != 0:
+        raise _fail("mount_setattr", "idmap")
 
 
 def move_mount(fd: int, target: str) -> None:

@@ -34,6 +34,11 @@ _RULES = (
 )
 
 
+def rules(writable: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """The rules of an environment that may write to these places too."""
+    return (*_RULES, *((place, _OWN) for place in writable))
+
+
 def version() -> int:
     """Which version to use: 0 where the kernel offers none, or one that is too old."""
     try:

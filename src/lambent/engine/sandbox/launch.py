@@ -63,7 +63,10 @@ class LaunchSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An environment to be made ready for one function."""
+    """An environment to be made ready for one function.
+
+    With `heir_of`, the id of one that was stopped, it gets that one's /tmp, if its launcher still has it.
+    """
 
     environment_id: str
     code_dir: Path
@@ -72,6 +75,8 @@ class Order:
     ephemeral_mb: int = 512
     with_runtime_api: bool = False
     with_egress: bool = False
+    heir_of: str | None = None
+    file_systems: tuple[tuple[str, Path], ...] = ()  # where in the environment, and which folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Sandbox:
     last wrote can be read. All else is given back when it ends.
     """
 
-    def __init__(self, order: Order, walls: Walls, message: dict[str, Any], ask_to_kill: Callable[[str], None]) -> None:
+    def __init__(self, order: Order, walls: Walls, message: dict[str, Any], ask: Callable[[str, str], None]) -> None:
         fds: dict[str, int] = message["fds"]
         self.id = order.environment_id
         self.pid: int = message["pid"]
@@ -107,7 +112,7 @@ class Sandbox:
         self._files = fds
         self._memory_mb = order.memory_mb
         self._walls = walls
-        self._ask_to_kill = ask_to_kill
+        self._ask = ask
         self._peak_bytes = 0
         self._is_beyond_memory = False
         version = 2 if walls.cgroups == "v2" else 1
@@ -152,8 +157,14 @@ class Sandbox:
 
     async def kill(self) -> None:
         """End every process of it and wait until they are gone. The launcher takes its walls down afterwards."""
+        self._ask("kill", self.id)  # if it has ended, it still has its /tmp
         if not self.exited.done():
-            self._ask_to_kill(self.id)
+            await asyncio.shield(self.exited)
+
+    async def stop(self) -> None:
+        """The same, but its /tmp is kept: for a claim that names it, or until `kill`."""
+        if not self.exited.done():
+            self._ask("stop", self.id)
             await asyncio.shield(self.exited)
 
     def on_exit(self, exit_: Exit, peak_bytes: int) -> None:
@@ -170,7 +181,7 @@ class Sandbox:
 
     def discard(self) -> None:
         """End it, and close what its claimer would have: nobody wants it any more."""
-        self._ask_to_kill(self.id)
+        self._ask("kill", self.id)
         self.control.close()
         os.close(self.output)
         if self.runtime_api:
@@ -178,7 +189,7 @@ class Sandbox:
 
     def _end_for_memory(self) -> None:
         self._is_beyond_memory = True
-        self._ask_to_kill(self.id)
+        self._ask("stop", self.id)
 
     def _stop_listening(self) -> None:
         for close in self._close_listeners:
@@ -278,6 +289,8 @@ class Launcher:
             "memory_mb": order.memory_mb,
             "ephemeral_mb": order.ephemeral_mb,
             "with_runtime_api": order.with_runtime_api,
+            "heir_of": order.heir_of,
+            "file_systems": [(target, str(folder)) for target, folder in order.file_systems],
         }
         self._send(message)
         return await future
@@ -313,7 +326,7 @@ class Launcher:
 
     def _on_claimed(self, message: dict[str, Any]) -> None:
         order, future = self._claims.pop(message["id"])
-        sandbox = Sandbox(order, self._walls, message, self._ask_to_kill)
+        sandbox = Sandbox(order, self._walls, message, self._ask)
         self._sandboxes[sandbox.id] = sandbox
         if future.done():  # whoever asked was cancelled
             sandbox.discard()
@@ -322,8 +335,8 @@ class Launcher:
         sandbox.serve_listener("proxy", self._on_proxy if order.with_egress else None)
         future.set_result(sandbox)
 
-    def _ask_to_kill(self, environment_id: str) -> None:
-        self._send({"op": "kill", "id": environment_id})
+    def _ask(self, what: str, environment_id: str) -> None:
+        self._send({"op": what, "id": environment_id})
 
     def _send(self, message: dict[str, Any]) -> None:
         if self.ended.done():

@@ -45,12 +45,17 @@ def become_root_of_own_namespace() -> None:
     _write("/proc/self/gid_map", b"0 %d 1" % gid)
 
 
-def put_up_walls(root: rootfs.RootFS, seccomp_filter: bytes, landlock_version: int) -> None:
-    """In the child, once its user is mapped and it is in its cgroup: everything up to the seccomp filter."""
+def put_up_walls(
+    root: rootfs.RootFS, seccomp_filter: bytes, landlock_version: int, prepared: tuple[str, ...] = ()
+) -> None:
+    """In the child, once its user is mapped and it is in its cgroup: everything up to the seccomp filter.
+
+    `prepared` are places to write to that the launcher has mounted already.
+    """
     os.setresgid(rootfs.USER_ID, rootfs.USER_ID, rootfs.USER_ID)
     os.setresuid(rootfs.USER_ID, rootfs.USER_ID, rootfs.USER_ID)  # capabilities stay: nobody is 0 in this namespace
     kernel.unshare(kernel.CLONE_NEWCGROUP)
-    _mount_own(root)
+    _mount_own(root, prepared)
     kernel.set_hostname(HOSTNAME)
     set_limits()
     _limit_processes()
@@ -59,7 +64,7 @@ def put_up_walls(root: rootfs.RootFS, seccomp_filter: bytes, landlock_version: i
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # else /proc/self, and so /dev/stdout, would belong to nobody
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # if the launcher is killed, so is this
     if landlock_version:
-        landlock.restrict(landlock_version)
+        landlock.restrict(landlock_version, landlock.rules(prepared))
     kernel.set_seccomp_filter(seccomp_filter)
 
 
@@ -73,10 +78,11 @@ def _limit_processes() -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (PROCESS_LIMIT, PROCESS_LIMIT))
 
 
-def _mount_own(root: rootfs.RootFS) -> None:
+def _mount_own(root: rootfs.RootFS, prepared: tuple[str, ...]) -> None:
     quiet = kernel.MS_NOSUID | kernel.MS_NODEV
     kernel.mount("proc", "/proc", "proc", quiet | kernel.MS_NOEXEC)
-    kernel.mount("tmpfs", "/tmp", "tmpfs", quiet, f"mode=1777,size={DEFAULT_TMP_MB}m")
+    if "/tmp" not in prepared:
+        kernel.mount("tmpfs", "/tmp", "tmpfs", quiet, f"mode=1777,size={DEFAULT_TMP_MB}m")
     kernel.mount("tmpfs", "/dev/shm", "tmpfs", quiet | kernel.MS_NOEXEC, f"mode=1777,size={_SHARED_MEMORY_MB}m")
     for name in root.masked_files:
         kernel.mount("/dev/null", f"/proc/{name}", None, kernel.MS_BIND)

@@ -83,6 +83,7 @@ def _fill(root: str, prefixes: list[str], runtime: dict[str, str]) -> None:
         "dev/shm",
         "etc",
         "home",
+        "mnt",
         "opt",
         "proc",
         "root",

@@ -13,7 +13,7 @@ import socket
 import sys
 import traceback
 
-from lambent.engine.sandbox import cgroups, kernel, landlock, namespaces, networks, rootfs, seccomp
+from lambent.engine.sandbox import cgroups, file_systems, kernel, landlock, namespaces, networks, rootfs, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ class Environment:
         self.pid = 0
         self.pidfd = -1
         self.sync = -1
+        self.tmp = -1  # a mount of its /tmp that outlives its processes: see estates.py
+        self.order: dict[str, Any] | None = None  # what it was started for; None: for whoever comes
+        self.leaves_tmp = True
         self.node_ends: dict[str, int] = {}  # what the node gets when it claims this
         self.network: networks.Network | None = None
         self.cgroup: cgroups.Cgroup | None = None
@@ -52,9 +55,10 @@ class ProcessWalls:
         self._serve = serve
         self._niceness = namespaces.put_launcher_first()
 
-    def start(self, slot: int) -> Environment:
+    def start(self, slot: int, order: dict[str, Any] | None = None, tmp: int = -1) -> Environment:
         """A new environment, at work on its walls; its `sync` will say READY or what went wrong."""
         environment = Environment(slot)
+        environment.order = order
         ends = _connect(environment)
         environment.pid = os.fork()
         if environment.pid == 0:
@@ -135,9 +139,14 @@ class NamespaceWalls:
         self._networks: list[networks.Network] = []
         self._spare_cgroups: list[cgroups.Cgroup] = []
 
-    def start(self, slot: int) -> Environment:
-        """A new environment, at work on its walls; its `sync` will say READY or what went wrong."""
+    def start(self, slot: int, order: dict[str, Any] | None = None, tmp: int = -1) -> Environment:
+        """A new environment, at work on its walls; its `sync` will say READY or what went wrong.
+
+        For an `order` of its own when that needs mounts that must be there before Landlock is: the /tmp that it
+        inherits, and file systems. Landlock knows folders, not their names.
+        """
         environment = Environment(slot)
+        environment.order = order
         environment.network = self._enter_network()
         if self._gateway_port:
             listener = networks.listen("127.0.0.1", self._gateway_port)
@@ -151,12 +160,48 @@ class NamespaceWalls:
         try:
             environment.pid = kernel.clone(namespaces.FLAGS)
             if environment.pid == 0:
-                self._become(ends)
+                self._become(ends, _prepared(order, tmp))
         finally:
             self._root.leave()
         environment.pidfd = os.pidfd_open(environment.pid)
+        try:
+            self._prepare(environment, tmp)
+        except OSError:
+            self._abandon(environment, ends)
+            raise
+        environment.tmp = tmp
         self._let_go_on(environment, ends)
         return environment
+
+    def _prepare(self, environment: Environment, tmp: int) -> None:
+        """Mount from outside what its walls will go around."""
+        folders: list[tuple[str, str]] = environment.order["file_systems"] if environment.order else []
+        if tmp < 0 and not folders:
+            return
+        trees = file_systems.trees(folders, self._host_id(environment))
+        try:
+            kernel.setns(environment.pidfd, kernel.CLONE_NEWNS)
+            try:
+                if folders:
+                    file_systems.make_places(list(trees))
+                for target, tree in trees.items():
+                    kernel.move_mount(tree, target)
+                if tmp >= 0:
+                    kernel.move_mount(tmp, "/tmp")
+            finally:
+                self._root.leave()
+        finally:
+            for tree in trees.values():
+                os.close(tree)
+
+    def _abandon(self, environment: Environment, ends: namespaces.Ends) -> None:
+        """It waits for its walls, and will not get them."""
+        for fd in ends:
+            os.close(fd)
+        self.kill(environment)
+        os.waitpid(environment.pid, 0)
+        environment.close_ends()
+        self.recycle(environment)
 
     def attach(self, environment: Environment, order: dict[str, Any]) -> dict[str, int]:
         """Mount the function's code from outside and set its limits; the descriptors that the node gets besides."""
@@ -166,10 +211,7 @@ class NamespaceWalls:
             try:
                 for target, tree in trees.items():
                     kernel.move_mount(tree, target)
-                if order["ephemeral_mb"] != namespaces.DEFAULT_TMP_MB:
-                    options = f"size={order['ephemeral_mb']}m"
-                    quiet = kernel.MS_REMOUNT | kernel.MS_NOSUID | kernel.MS_NODEV
-                    kernel.mount("tmpfs", "/tmp", "tmpfs", quiet, options)
+                environment.tmp = _tmp(environment.tmp, order["ephemeral_mb"])
             finally:
                 self._root.leave()
         finally:
@@ -250,8 +292,11 @@ class NamespaceWalls:
         network.enter()
         return network
 
+    def _host_id(self, environment: Environment) -> int:
+        return 0 if self._uid_base is None else self._uid_base + environment.slot
+
     def _let_go_on(self, environment: Environment, ends: namespaces.Ends) -> None:
-        host_id = 0 if self._uid_base is None else self._uid_base + environment.slot
+        host_id = self._host_id(environment)
         if host_id:
             os.fchown(ends[0], host_id, host_id)  # so that it may open /dev/stdout
         for fd in ends:
@@ -261,13 +306,13 @@ class NamespaceWalls:
             environment.cgroup.join(environment.pid)
         os.write(environment.sync, b"go")
 
-    def _become(self, ends: namespaces.Ends) -> None:
+    def _become(self, ends: namespaces.Ends, prepared: tuple[str, ...]) -> None:
         try:
             namespaces.take_descriptors(ends)
             namespaces.forget_the_launcher(self._niceness)
             if not os.read(namespaces.SYNC_FD, 2):
                 os._exit(0)
-            namespaces.put_up_walls(self._root, self._seccomp, self._landlock)
+            namespaces.put_up_walls(self._root, self._seccomp, self._landlock, prepared)
             os.write(namespaces.SYNC_FD, READY)
             os.close(namespaces.SYNC_FD)
             _run_when_claimed(self._serve)
@@ -308,6 +353,23 @@ def _trees(code_dir: str, layer_dirs: list[str]) -> dict[str, int]:
             os.close(tree)
         raise
     return trees
+
+
+def _prepared(order: dict[str, Any] | None, tmp: int) -> tuple[str, ...]:
+    """What is mounted for it from outside, before its walls are up."""
+    folders = (file_systems.ROOT,) if order and order["file_systems"] else ()
+    return (*folders, "/tmp") if tmp >= 0 else folders
+
+
+def _tmp(inherited: int, size_mb: int) -> int:
+    """In the environment's mount namespace: its /tmp as it is to be, and another mount of it, to be kept."""
+    if inherited < 0 and size_mb != namespaces.DEFAULT_TMP_MB:
+        quiet = kernel.MS_REMOUNT | kernel.MS_NOSUID | kernel.MS_NODEV
+        kernel.mount("tmpfs", "/tmp", "tmpfs", quiet, f"size={size_mb}m")
+    kept = kernel.open_tree("/tmp")
+    if inherited >= 0:
+        os.close(inherited)
+    return kept
 
 
 def _run_when_claimed(serve: Callable[[socket.socket], None]) -> None:

@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 
-from lambent.engine.sandbox import kernel, processes, walls, wire
+from lambent.engine.sandbox import estates, kernel, processes, walls, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Launcher:
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()  # orders, oldest first
         self._by_pid: dict[int, walls.Environment] = {}
         self._by_id: dict[str, walls.Environment] = {}
+        self._estates: dict[str, estates.Estate] = {}  # of environments that ended: the node says who gets them
         self._gone: collections.deque[walls.Environment] = collections.deque()  # walls to take down
         self._free_slots: list[int] = []
         self._slots = 0
@@ -147,25 +148,47 @@ class Launcher:
         except ConnectionError:
             return False
         for message in messages or ():
-            if message["op"] == "claim":
+            if message["op"] == "claim" and (message["file_systems"] or message["heir_of"] in self._estates):
+                self._start_for(message)
+            elif message["op"] == "claim":
                 self._waiting.append(message)
-            elif message["op"] == "kill" and message["id"] in self._by_id:
-                self._walls.kill(self._by_id[message["id"]])
+            elif message["id"] in self._by_id:
+                environment = self._by_id[message["id"]]
+                environment.leaves_tmp = message["op"] == "stop"
+                self._walls.kill(environment)
+            elif message["op"] == "kill" and message["id"] in self._estates:
+                self._settle(self._estates.pop(message["id"]))
         self._serve_waiting()
         return messages is not None
+
+    def _start_for(self, order: dict[str, Any]) -> None:
+        """Start an environment for one order: in the place of one that ended, with its /tmp, or with file systems."""
+        estate = self._estates.pop(order["heir_of"], None) or estates.Estate(self._next_slot(), -1)
+        try:
+            environment = self._walls.start(estate.slot, order, estate.tmp)
+        except OSError as error:
+            self._settle(estate)
+            wire.send(self._node, {"op": "refused", "id": order["id"], "error": str(error)})
+            return
+        self._watch(environment)
+
+    def _settle(self, estate: estates.Estate) -> None:
+        """Nobody inherits it."""
+        estates.close_tmp(estate.tmp)
+        self._free_slots.append(estate.slot)
 
     def _serve_waiting(self) -> None:
         """Give parked environments to the oldest orders, and start one for each order that is left."""
         while self._waiting and self._parked:
             self._claim(self._parked.pop(), self._waiting.popleft())
-        while len(self._starting) < len(self._waiting):
+        while sum(each.order is None for each in self._starting.values()) < len(self._waiting):
             self._start()
 
     def _claim(self, environment: walls.Environment, order: dict[str, Any]) -> None:
         try:
             fds = self._walls.attach(environment, order)
         except OSError as error:
-            if error.errno == errno.ESRCH:  # it has just died: the order gets another
+            if error.errno == errno.ESRCH and environment.order is None:  # it has just died: the order gets another
                 self._waiting.appendleft(order)
                 return
             wire.send(self._node, {"op": "refused", "id": order["id"], "error": str(error)})
@@ -180,14 +203,21 @@ class Launcher:
             os.close(fd)
 
     def _start(self) -> None:
-        slot = self._free_slots.pop() if self._free_slots else self._slots
-        self._slots = max(self._slots, slot + 1)
+        slot = self._next_slot()
         try:
             environment = self._walls.start(slot)
         except OSError as error:
             self._free_slots.append(slot)
             self._on_failed_start(str(error))
             return
+        self._watch(environment)
+
+    def _next_slot(self) -> int:
+        slot = self._free_slots.pop() if self._free_slots else self._slots
+        self._slots = max(self._slots, slot + 1)
+        return slot
+
+    def _watch(self, environment: walls.Environment) -> None:
         self._by_pid[environment.pid] = environment
         self._starting[environment.sync] = environment
         self._poll.register(environment.sync)
@@ -195,13 +225,24 @@ class Launcher:
     def _on_started(self, fd: int) -> None:
         environment = self._starting[fd]
         word = self._last_word(environment)
-        if word == walls.READY:
+        if environment.order is not None:
+            self._on_heir(environment, environment.order, word)
+        elif word == walls.READY:
             self._failures = 0
             self._parked.append(environment)
             self._serve_waiting()
         else:
             self._walls.kill(environment)
             self._on_failed_start(word.decode(errors="replace"))
+
+    def _on_heir(self, environment: walls.Environment, order: dict[str, Any], word: bytes) -> None:
+        """It is for one order only, and for that order there is no other."""
+        if word == walls.READY:
+            self._claim(environment, order)
+            return
+        self._walls.kill(environment)
+        error = word.decode(errors="replace") or "it was killed while its walls were put up"
+        wire.send(self._node, {"op": "refused", "id": order["id"], "error": error})
 
     def _last_word(self, environment: walls.Environment) -> bytes:
         """What it said when it came to the end of its walls."""
@@ -229,8 +270,11 @@ class Launcher:
 
     def _bury(self) -> None:
         """Collect the dead, tell the node, and leave their walls for later."""
-        while self._by_pid:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
             if pid == 0:
                 return
             if pid not in self._by_pid:
@@ -238,13 +282,25 @@ class Launcher:
             environment = self._by_pid.pop(pid)
             if environment in self._parked:
                 self._parked.remove(environment)
-            if environment.sync in self._starting:
+            if environment.sync in self._starting and environment.order is None:
                 self._on_failed_start(self._last_word(environment).decode(errors="replace"))
+            elif environment.sync in self._starting:
+                self._on_started(environment.sync)
+            self._leave(environment)
             if environment.id is not None:
                 del self._by_id[environment.id]
                 self._report(environment, os.waitstatus_to_exitcode(status))
             environment.close_ends()
             self._gone.append(environment)
+
+    def _leave(self, environment: walls.Environment) -> None:
+        """Put aside what another may inherit, before the node learns of its end."""
+        if environment.id is not None and environment.leaves_tmp:
+            self._estates[environment.id] = estates.Estate(environment.slot, environment.tmp)
+            environment.slot = -1
+        else:
+            estates.close_tmp(environment.tmp)
+        environment.tmp = -1
 
     def _report(self, environment: walls.Environment, status: int) -> None:
         oom = status != 0 and self._walls.out_of_memory(environment)
@@ -268,7 +324,8 @@ class Launcher:
         elif self._gone:
             environment = self._gone.popleft()
             if self._walls.recycle(environment):
-                self._free_slots.append(environment.slot)
+                if environment.slot >= 0:
+                    self._free_slots.append(environment.slot)
             else:
                 self._gone.append(environment)
                 self._poll.wait(0.001)

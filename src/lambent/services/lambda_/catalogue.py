@@ -194,5 +194,6 @@ def spec(version: FunctionVersion, code_dir: Callable[[str], Path], seal: Seal) 
         application_log_level=configuration.logging.application_log_level,
         system_log_level=configuration.logging.system_log_level,
         tracing=configuration.tracing_mode,
+        file_systems=tuple((each["Arn"], each["LocalMountPath"]) for each in configuration.file_systems),
         digest=version.environment_digest(),
     )

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from lambent.aws.caller import Caller, Scope
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
-from lambent.config import Config
+from lambent.config import Config, shared_folders
 from lambent.dispatch import Call, Handler, Shape
 from lambent.engine.admission import Allotment
 from lambent.engine.interpreters import Choice
@@ -144,6 +144,7 @@ class Lambda:
             layers=self.layers,
             retire=self.engine.retire,
             find_interpreter=self.find_interpreter,
+            file_systems=shared_folders(self.config),
             pending_s=self.config.pending_s,
             clock=self.clock,
             log=self.log,

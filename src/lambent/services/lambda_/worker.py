@@ -2,14 +2,16 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final, Protocol
 
 from sqlalchemy.engine import Connection
 
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
+from lambent.engine.file_systems import NoFolderError, folder_for
 from lambent.engine.interpreters import Choice, NoInterpreterError
 from lambent.observe.log import Log
 from lambent.services.lambda_ import rows
@@ -48,6 +50,7 @@ class Worker:
     layers: LayerCatalogue
     retire: Retire
     find_interpreter: Callable[[str], Awaitable[Choice]]
+    file_systems: Mapping[str, Path]
     pending_s: float
     clock: Clock
     log: Log
@@ -114,8 +117,12 @@ class Worker:
             await self.find_interpreter(runtime)
             for package in Running(configuration=version.configuration, code=version.code).packages:
                 await self.packages.ensure(package.digest)
+            for each in version.configuration.file_systems:
+                folder_for(each["Arn"], self.file_systems)
         except NoInterpreterError as error:
             return _failed("InvalidRuntime", str(error))
+        except NoFolderError as error:
+            return _failed("EFSMountFailure", str(error))
         except (OSError, DamagedBlobError, ApiError) as error:  # a full disk, say: the function fails, not the worker
             self.log.error("lambda.package_unavailable", function=version.key.arn(version.version))
             return _failed("InternalError", f"The code could not be unpacked: {error}")

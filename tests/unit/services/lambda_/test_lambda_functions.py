@@ -85,7 +85,7 @@ def test_everything_that_is_set_is_shown_again(tmp_path):
         assert (shown["State"], shown["LastUpdateStatus"]) == ("Active", "Successful")
         assert not {"StateReason", "StateReasonCode", "LastUpdateStatusReason"} & shown.keys()
 
-    on_a_platform(tmp_path, scenario)
+    on_a_platform(tmp_path, scenario, file_systems=(f"{given['FileSystemConfigs'][0]['Arn']}={tmp_path}",))
 
 
 def test_a_function_is_found_again_after_a_restart_and_becomes_active_then(tmp_path):

@@ -78,8 +78,8 @@ def _wanted(runtime: str) -> tuple[int, int]:
 def _advice(runtime: str, wanted: tuple[int, int], known: Sequence[Interpreter]) -> str:
     there = ", ".join(sorted({"python{}.{}".format(*one.minor) for one in known})) or "none"
     return (
-        f"No interpreter for {runtime} on this machine (found: {there}). Install one, for example with "
-        f"`uv python install {wanted[0]}.{wanted[1]}`, or name one in python_paths."
+        f"No interpreter for {runtime} on this machine (found: {there}). Install one with "
+        f"`lambent runtime install {runtime}`, or name one in python_paths."
     )
 
 
@@ -130,37 +130,41 @@ class Interpreters:
         return self._found
 
 
-async def _ask_all(paths: Iterable[Path]) -> list[Interpreter]:
+async def _ask_all(paths: Sequence[Path]) -> list[Interpreter]:
+    answers = await ask_all([[str(path), "-I", "-S", "-c", _QUESTION] for path in paths])
+    found = []
+    for path, lines in zip(paths, answers, strict=True):
+        if len(lines) >= 4 and lines[3] == "cpython":
+            found.append(Interpreter((int(lines[0]), int(lines[1]), int(lines[2])), path))
+    return sorted(found)
+
+
+async def ask_all(commands: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The lines that each command writes; none of one that fails, a few commands at a time."""
     limiter = asyncio.Semaphore(_AT_ONCE)
 
-    async def ask(path: Path) -> Interpreter | None:
+    async def ask(command: Sequence[str]) -> list[str]:
         async with limiter:
-            return await _ask(path)
+            return await _lines(command)
 
     async with asyncio.TaskGroup() as tasks:
-        asked = [tasks.create_task(ask(path)) for path in paths]
-    return sorted(answer for task in asked if (answer := task.result()))
+        asked = [tasks.create_task(ask(command)) for command in commands]
+    return [task.result() for task in asked]
 
 
-async def _ask(path: Path) -> Interpreter | None:
-    """What an executable says it is; None if it says nothing sensible."""
+async def _lines(command: Sequence[str]) -> list[str]:
     pipe = asyncio.subprocess.PIPE
     try:
-        process = await asyncio.create_subprocess_exec(
-            path, "-I", "-S", "-c", _QUESTION, stdout=pipe, stderr=asyncio.subprocess.DEVNULL
-        )
+        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
     except OSError:
-        return None
+        return []
     try:
         async with asyncio.timeout(_ANSWER_LIMIT_S):
             output, _errors = await process.communicate()
     except TimeoutError:
-        return None
+        return []
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    lines = output.decode(errors="replace").split("\n")
-    if process.returncode != 0 or len(lines) < 4 or lines[3] != "cpython":
-        return None
-    return Interpreter((int(lines[0]), int(lines[1]), int(lines[2])), path)
+    return output.decode(errors="replace").split("\n") if process.returncode == 0 else []

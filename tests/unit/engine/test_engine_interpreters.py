@@ -39,7 +39,7 @@ def test_strict_takes_the_own_version_only() -> None:
 
 
 def test_nothing_there_says_what_to_install() -> None:
-    with pytest.raises(NoInterpreterError, match=r"found: none.*uv python install 3.12"):
+    with pytest.raises(NoInterpreterError, match=r"found: none.*lambent runtime install python3.12"):
         choose("python3.12", [], strict=False)
     with pytest.raises(NoInterpreterError, match=r"nodejs22.x is not a Python runtime"):
         choose("nodejs22.x", found("3.11.2"), strict=False)

@@ -182,6 +182,12 @@ async function serveStreaming(handler, highWaterMark) {
   }
 }
 
+/** The runtime's version, which is what the function was written for, also where the nearest Node.js runs it. */
+function majorVersion() {
+  const named = /nodejs(\d+)/.exec(process.env.AWS_EXECUTION_ENV ?? '');
+  return Number(named ? named[1] : process.versions.node.split('.')[0]);
+}
+
 function lost(error) {
   process.stderr.write(`The Runtime API cannot be reached: ${error}\n`);
   process.exit(1);
@@ -198,7 +204,7 @@ async function main() {
   const handler = await handlers.load(root, process.env._HANDLER ?? '');
   const { isStreaming, highWaterMark } = handlers.kindOf(handler);
   if (isStreaming) streams = require('./streams.cjs');
-  else if (handler.length >= 3 && Number(process.versions.node.split('.')[0]) >= FIRST_WITHOUT_CALLBACKS) {
+  else if (handler.length >= 3 && majorVersion() >= FIRST_WITHOUT_CALLBACKS) {
     throw new errors.RuntimeFailure('CallbackHandlerDeprecated', NO_CALLBACKS);
   }
   const once = isStreaming ? () => serveStreaming(handler, highWaterMark) : () => serve(handler);

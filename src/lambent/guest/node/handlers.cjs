@@ -5,6 +5,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { createRequire } = require('node:module');
+const { pathToFileURL } = require('node:url');
 const { RuntimeFailure } = require('./errors.cjs');
 
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
@@ -47,14 +48,16 @@ async function found(root, folder, name) {
   const requireFrom = createRequire(path.join(root, 'index.js'));
   const isFile = (suffix) => fs.existsSync(file + suffix);
   if (isFile('')) return requireFrom(file);
-  if (isFile('.js')) return isModule(path.dirname(file)) ? import(`${file}.js`) : requireFrom(`${file}.js`);
-  if (isFile('.mjs')) return import(`${file}.mjs`);
+  if (isFile('.js')) return isModule(path.dirname(file)) ? imports(`${file}.js`) : requireFrom(`${file}.js`);
+  if (isFile('.mjs')) return imports(`${file}.mjs`);
   if (isFile('.cjs')) return requireFrom(`${file}.cjs`);
   for (const suffix of ['.ts', '.mts', '.cts']) {
-    if (isFile(suffix)) return import(file + suffix); // Node says what it cannot do with types
+    if (isFile(suffix)) return imports(file + suffix); // Node says what it cannot do with types
   }
   return requireFrom(requireFrom.resolve(name, { paths: [root, path.resolve(root, folder)] }));
 }
+
+const imports = (file) => import(pathToFileURL(file).href); // a path may have a # in it
 
 /** Whether the nearest package.json says that .js files are ES modules. */
 function isModule(folder) {

@@ -35,6 +35,46 @@ def test_a_bootstrap_gets_the_functions_variables_and_no_others(client):
     assert folder == "/var/task"
 
 
+SEEN = """
+ls /proc/1/fd > /tmp/open
+---
+cat > /dev/null
+names() { ls "$1" | tr '\\n' ' '; }
+value() { grep "^$1:" /proc/1/status | cut -f2; }
+refused() { : 2>/dev/null >> "$1" && printf no || printf yes; }
+printf '{"open": "%s", "processes": "%s"' "$(tr '\\n' ' ' < /tmp/open)" "$(ls -d /proc/[0-9]*/exe | wc -l)"
+printf ', "lang": "%s", "runtime": "%s"' "$(names /var/lang/bin)" "$(names /var/runtime)"
+printf ', "capabilities": "%s", "seccomp": "%s"' "$(value CapEff)$(value CapBnd)" "$(value Seccomp)"
+printf ', "privileges": "%s", "user": "%s"' "$(value NoNewPrivs)" "$(id -u)"
+printf ', "read only": "%s%s%s"}' "$(refused /var/task/x)" "$(refused /var/lang/bin/node)" "$(refused /var/runtime/x)"
+"""
+
+
+@pytest.mark.parametrize("language", ["bash", "node"])
+def test_what_is_executed_stands_behind_the_same_walls(client, language):
+    if language == "bash":
+        name = create(client, "provided.al2023", {"bootstrap": bash(SEEN)})
+    else:
+        source = "exports.handler = async () => JSON.parse(run('bash', ['script'], { input: '' }))"
+        content = {
+            "index.js": f"const run = require('child_process').execFileSync;\n{source}",
+            "script": SEEN.replace("---\n", ""),
+        }
+        name = create(client, "nodejs24.x", content)
+    seen = invoke(client, name).content
+    open_, processes = seen.pop("open").split(), int(seen.pop("processes"))
+    runtime = seen.pop("runtime").split()
+    if language == "bash":
+        assert (open_, runtime) == (["0", "1", "2", "255"], [])  # the last is the script, held by bash
+    else:
+        assert "bootstrap.cjs" in runtime
+    assert processes <= 8
+    assert seen == {
+        "lang": "node ", "capabilities": "0" * 32, "seccomp": "2", "privileges": "1", "user": "993",
+        "read only": "yesyesyes",
+    }  # fmt: skip
+
+
 def test_a_bootstrap_may_come_from_a_layer(client):
     layer = client.publish_layer_version(
         LayerName="in-bash", Content={"ZipFile": packed({"bootstrap": bash('cat > /dev/null; echo \\"layer\\"')})}

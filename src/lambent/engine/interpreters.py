@@ -104,13 +104,14 @@ def candidates(environ: Mapping[str, str], home: Path, configured: Iterable[str]
 
 @dataclass(slots=True)
 class Interpreters:
-    """What was found, once."""
+    """What was found. Each candidate is asked once."""
 
     configured: tuple[str, ...] = ()
     strict: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
     home: Path = field(default_factory=Path.home)
-    _found: list[Interpreter] | None = None
+    _asked: dict[Path, Interpreter | None] = field(default_factory=dict)
+    _has_looked: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def resolve(self, runtime: str) -> Choice:
@@ -124,19 +125,29 @@ class Interpreters:
     async def found(self) -> list[Interpreter]:
         """Every CPython of this machine. The first call takes a few tens of milliseconds per interpreter."""
         async with self._lock:
-            if self._found is None:
+            if not self._has_looked:
+                self._has_looked = True
                 paths = await asyncio.to_thread(candidates, self.environ, self.home, self.configured)
-                self._found = await _ask_all(paths)
-        return self._found
+                new = [path for path in paths if path not in self._asked]
+                self._asked |= dict(zip(new, await _ask(new), strict=True))
+                self._asked = {path: self._asked[path] for path in paths}
+            return sorted(one for one in self._asked.values() if one)
+
+    def look_again(self) -> None:
+        """The next question is answered by what is there then."""
+        self._has_looked = False
 
 
-async def _ask_all(paths: Sequence[Path]) -> list[Interpreter]:
+async def _ask(paths: Sequence[Path]) -> list[Interpreter | None]:
+    """What each says it is; None where it says nothing sensible."""
     answers = await ask_all([[str(path), "-I", "-S", "-c", _QUESTION] for path in paths])
-    found = []
-    for path, lines in zip(paths, answers, strict=True):
-        if len(lines) >= 4 and lines[3] == "cpython":
-            found.append(Interpreter((int(lines[0]), int(lines[1]), int(lines[2])), path))
-    return sorted(found)
+    return [_understood(path, lines) for path, lines in zip(paths, answers, strict=True)]
+
+
+def _understood(path: Path, lines: Sequence[str]) -> Interpreter | None:
+    if len(lines) < 4 or lines[3] != "cpython":
+        return None
+    return Interpreter((int(lines[0]), int(lines[1]), int(lines[2])), path)
 
 
 async def ask_all(commands: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -106,9 +106,16 @@ class Runtimes:
         )
 
     async def find(self, runtime: str) -> Runtime:
-        """The same for a new or changed function, which may have been installed for: looks again."""
-        self.nodes.look_again()
-        return await self.resolve(runtime)
+        """The same for a new or changed function. What is not there exactly is looked for again: it may be new."""
+        try:
+            found = await self.resolve(runtime)
+        except NoInterpreterError:
+            found = None
+        if found is None or found.warning:
+            self.pythons.look_again()
+            self.nodes.look_again()
+            found = await self.resolve(runtime)
+        return found
 
 
 def _executing() -> Stem:

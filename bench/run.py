@@ -22,8 +22,10 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCENARIOS = "cold,warm,firstbyte,throughput,burst,memory,async"
-QUICK = "cold,warm,firstbyte,throughput"
+SCENARIOS = "cold,warm,node,firstbyte,throughput,burst,memory,async"
+QUICK = "cold,warm,node,firstbyte,throughput"
+
+NODE = "nodejs24.x"  # what the development set-up brings
 
 
 def free_port() -> int:
@@ -39,6 +41,7 @@ def measure(label: str, start: str, port: int, memory: int, quick: bool) -> dict
     command = [sys.executable, str(HERE / "harness.py"), "--endpoint", f"http://127.0.0.1:{port}", "--start", start]
     command += ["--scenarios", QUICK if quick else SCENARIOS, "--memory", str(memory), "--label", label]
     command += ["--runtime", f"python3.{sys.version_info.minor}", "--burst", "32,100", "--json", str(out)]
+    command += ["--node-runtime", NODE]
     command += ["--counter-logs", "--seconds", "3" if quick else "5", "--memory-n", "20"]
     print(f"== {label}", file=sys.stderr)
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
@@ -54,6 +57,9 @@ def rows_of(result: dict) -> dict[str, str]:
         rows["idle PSS of the node, MiB"] = f"{result['idle']['pss_mib']}"
     rows["cold start, ms"] = spread(scenarios.get("cold", {}).get("cold"))
     rows["warm invocation, ms"] = spread(scenarios.get("warm"))
+    node = scenarios.get("node", {})
+    rows["cold start of Node.js, ms"] = spread(node.get("cold"))
+    rows["warm invocation of Node.js, ms"] = spread(node.get("warm"))
     streamed = scenarios.get("firstbyte", {})
     rows["response streaming, first byte, ms"] = (
         spread(streamed["first"]["first_byte"]) if streamed.get("supported") else "-"

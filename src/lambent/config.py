@@ -98,6 +98,12 @@ class Config:
     python_paths: tuple[str, ...] = ()
     """Python interpreters to use besides those found on PATH, in pyenv and in uv."""
 
+    node_paths: tuple[str, ...] = ()
+    """Node.js executables to use besides those found on PATH, in nvm and beside Lambent."""
+
+    runtimes_dir: Path = Path("~/.local/share/lambent/runtimes")
+    """Where `lambent runtime install` puts interpreters, and where they are looked for."""
+
 
 _LISTS: Final = (tuple,)
 # Said to the commands that are clients of a node, or by the benchmark to find its processes; not to the node.

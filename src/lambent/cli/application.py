@@ -10,6 +10,7 @@ from lambent.cli.logs import logs
 from lambent.cli.ls import ls
 from lambent.cli.metrics import metrics
 from lambent.cli.rm import rm
+from lambent.cli.runtime import runtime
 from lambent.cli.time import time
 from lambent.cli.up_options import up
 from lambent.cli.version import version
@@ -30,3 +31,4 @@ application = typer.Typer(
 
 for command in (up, deploy, invoke, logs, metrics, ls, rm, time, doctor, coverage, version):
     application.command()(command)
+application.add_typer(runtime)

@@ -16,7 +16,9 @@ def deploy(  # noqa: PLR0913  each is an option of the command
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder with the handler.")],
     name: Annotated[str | None, typer.Option(help="The function's name [default: the folder's].")] = None,
     handler: Annotated[str | None, typer.Option(help="MODULE.FUNCTION [default: found in the folder].")] = None,
-    runtime: Annotated[str | None, typer.Option(help="python3.10 to python3.15 [default: this Python's].")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="Such as python3.13 or nodejs24.x [default: by the files].")
+    ] = None,
     memory: Annotated[int | None, typer.Option(help="Memory in MB, 128 to 10240.")] = None,
     timeout: Annotated[int | None, typer.Option(help="The longest run in seconds, 1 to 900.")] = None,
     env: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An environment variable.")] = None,
@@ -27,7 +29,8 @@ def deploy(  # noqa: PLR0913  each is an option of the command
 ) -> None:
     """Create a function from a folder, or update it. Prints the function's ARN, or its URL.
 
-    A requirements.txt in the folder is installed into the package.
+    The files say which language it is: app.py, index.js, an executable bootstrap. A requirements.txt in the folder is
+    installed into the package.
 
     \b
     Examples:

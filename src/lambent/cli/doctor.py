@@ -1,17 +1,15 @@
 """`lambent doctor`: what this machine offers, what is missing, and how to get it."""
 
-import asyncio
 import os
 import platform
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from lambent import __version__
 from lambent.cli.client import AsJson
-from lambent.cli.terminal import CommandError, answer, answer_json
-from lambent.config import Config, ConfigError, read
-from lambent.engine.interpreters import SUPPORTED, Interpreter, Interpreters, NoInterpreterError, choose
+from lambent.cli.runtime import runtimes, settings
+from lambent.cli.terminal import answer, answer_json
+from lambent.config import Config
 from lambent.engine.sandbox.probe import probe
 from lambent.node.start import egress_kind
 
@@ -24,11 +22,7 @@ def doctor(as_json: AsJson = False) -> None:
       lambent doctor
       lambent doctor --json
     """
-    try:
-        config = read({}, os.environ)
-    except ConfigError as error:
-        raise CommandError(str(error), status=2) from error
-    report = _examine(config)
+    report = _examine(settings())
     if as_json:
         answer_json(report)
     else:
@@ -37,7 +31,6 @@ def doctor(as_json: AsJson = False) -> None:
 
 def _examine(config: Config) -> dict[str, Any]:
     walls, findings = probe()
-    found = asyncio.run(Interpreters(config.python_paths, environ=dict(os.environ), home=Path.home()).found())
     return {
         "version": __version__,
         "machine": f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores",
@@ -47,18 +40,8 @@ def _examine(config: Config) -> dict[str, Any]:
         "cgroups": walls.cgroups,
         "egress": {"kind": egress_kind(config, walls)[0], "reason": egress_kind(config, walls)[1]},
         "findings": [asdict(finding) for finding in findings],
-        "runtimes": [_runtime(f"python{major}.{minor}", found, config) for major, minor in SUPPORTED],
+        "runtimes": runtimes(config),
     }
-
-
-def _runtime(name: str, found: list[Interpreter], config: Config) -> dict[str, Any]:
-    try:
-        choice = choose(name, found, strict=config.runtimes_strict)
-    except NoInterpreterError as error:
-        return {"runtime": name, "interpreter": None, "exact": False, "remedy": str(error)}
-    exact = choice.warning is None
-    remedy = "" if exact else f"Install it, for example with `uv python install {name.removeprefix('python')}`."
-    return {"runtime": name, "interpreter": str(choice.interpreter.path), "exact": exact, "remedy": remedy}
 
 
 def _show(report: dict[str, Any]) -> None:

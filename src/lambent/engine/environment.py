@@ -116,6 +116,7 @@ class InitFailure:
     status: str  # error or timeout
     error_type: str | None
     exit: Exit | None = None
+    reason: str | None = None  # in AWS's words, where no runtime could be started
 
 
 class Owner(Protocol):
@@ -324,6 +325,14 @@ class Environment(Listener):
         kind = report.error_type(document)
         self._init_failed(Happening.INIT_FAILED, InitFailure(document=document, status="error", error_type=kind))
 
+    def on_unstartable(self, reason: str) -> None:
+        """There is nothing that could be executed as its runtime."""
+        if self.phase is not Phase.INIT:
+            self.on_violation("a runtime that was not started")
+            return
+        failure = InitFailure(document=None, status="error", error_type="Runtime.InvalidEntrypoint", reason=reason)
+        self._init_failed(Happening.INIT_FAILED, failure)
+
     def on_violation(self, text: str) -> None:
         """The function's process speaks out of turn: whatever it is, it is no runtime any more."""
         run, phase = self.run, self.phase
@@ -527,6 +536,8 @@ def init_error_document(failure: InitFailure, run: Run) -> bytes:
     """What the invocation answers whose environment could not be initialised."""
     if failure.document is not None:
         return failure.document
+    if failure.reason is not None:
+        return report.unstartable(run.invocation.request_id, failure.reason)
     if failure.exit is None:
         return report.exited(run.invocation.request_id, -9)
     status = -9 if failure.exit.out_of_memory else failure.exit.status

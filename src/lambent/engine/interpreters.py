@@ -78,8 +78,8 @@ def _wanted(runtime: str) -> tuple[int, int]:
 def _advice(runtime: str, wanted: tuple[int, int], known: Sequence[Interpreter]) -> str:
     there = ", ".join(sorted({"python{}.{}".format(*one.minor) for one in known})) or "none"
     return (
-        f"No interpreter for {runtime} on this machine (found: {there}). Install one, for example with "
-        f"`uv python install {wanted[0]}.{wanted[1]}`, or name one in python_paths."
+        f"No interpreter for {runtime} on this machine (found: {there}). Install one with "
+        f"`lambent runtime install {runtime}`, or name one in python_paths."
     )
 
 
@@ -104,13 +104,14 @@ def candidates(environ: Mapping[str, str], home: Path, configured: Iterable[str]
 
 @dataclass(slots=True)
 class Interpreters:
-    """What was found, once."""
+    """What was found. Each candidate is asked once."""
 
     configured: tuple[str, ...] = ()
     strict: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
     home: Path = field(default_factory=Path.home)
-    _found: list[Interpreter] | None = None
+    _asked: dict[Path, Interpreter | None] = field(default_factory=dict)
+    _has_looked: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def resolve(self, runtime: str) -> Choice:
@@ -124,43 +125,57 @@ class Interpreters:
     async def found(self) -> list[Interpreter]:
         """Every CPython of this machine. The first call takes a few tens of milliseconds per interpreter."""
         async with self._lock:
-            if self._found is None:
+            if not self._has_looked:
+                self._has_looked = True
                 paths = await asyncio.to_thread(candidates, self.environ, self.home, self.configured)
-                self._found = await _ask_all(paths)
-        return self._found
+                new = [path for path in paths if path not in self._asked]
+                self._asked |= dict(zip(new, await _ask(new), strict=True))
+                self._asked = {path: self._asked[path] for path in paths}
+            return sorted(one for one in self._asked.values() if one)
+
+    def look_again(self) -> None:
+        """The next question is answered by what is there then."""
+        self._has_looked = False
 
 
-async def _ask_all(paths: Iterable[Path]) -> list[Interpreter]:
+async def _ask(paths: Sequence[Path]) -> list[Interpreter | None]:
+    """What each says it is; None where it says nothing sensible."""
+    answers = await ask_all([[str(path), "-I", "-S", "-c", _QUESTION] for path in paths])
+    return [_understood(path, lines) for path, lines in zip(paths, answers, strict=True)]
+
+
+def _understood(path: Path, lines: Sequence[str]) -> Interpreter | None:
+    if len(lines) < 4 or lines[3] != "cpython":
+        return None
+    return Interpreter((int(lines[0]), int(lines[1]), int(lines[2])), path)
+
+
+async def ask_all(commands: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The lines that each command writes; none of one that fails, a few commands at a time."""
     limiter = asyncio.Semaphore(_AT_ONCE)
 
-    async def ask(path: Path) -> Interpreter | None:
+    async def ask(command: Sequence[str]) -> list[str]:
         async with limiter:
-            return await _ask(path)
+            return await _lines(command)
 
     async with asyncio.TaskGroup() as tasks:
-        asked = [tasks.create_task(ask(path)) for path in paths]
-    return sorted(answer for task in asked if (answer := task.result()))
+        asked = [tasks.create_task(ask(command)) for command in commands]
+    return [task.result() for task in asked]
 
 
-async def _ask(path: Path) -> Interpreter | None:
-    """What an executable says it is; None if it says nothing sensible."""
+async def _lines(command: Sequence[str]) -> list[str]:
     pipe = asyncio.subprocess.PIPE
     try:
-        process = await asyncio.create_subprocess_exec(
-            path, "-I", "-S", "-c", _QUESTION, stdout=pipe, stderr=asyncio.subprocess.DEVNULL
-        )
+        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
     except OSError:
-        return None
+        return []
     try:
         async with asyncio.timeout(_ANSWER_LIMIT_S):
             output, _errors = await process.communicate()
     except TimeoutError:
-        return None
+        return []
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    lines = output.decode(errors="replace").split("\n")
-    if process.returncode != 0 or len(lines) < 4 or lines[3] != "cpython":
-        return None
-    return Interpreter((int(lines[0]), int(lines[1]), int(lines[2])), path)
+    return output.decode(errors="replace").split("\n") if process.returncode == 0 else []

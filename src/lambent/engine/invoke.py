@@ -22,16 +22,18 @@ from lambent.engine.admission import Admission, Allotment, Release, throttled
 from lambent.engine.environment import INIT_LIMIT_S, Environment, InitFailure, Run, Sandbox, Surroundings
 from lambent.engine.file_systems import NoFolderError, folder_for
 from lambent.engine.gauges import Gauges
-from lambent.engine.interpreters import Interpreters, NoInterpreterError
+from lambent.engine.init_order import init_order
+from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.log_stream import Event
 from lambent.engine.metrics import FunctionMetrics, Resource
 from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned, init_limit_s
 from lambent.engine.report import Report
+from lambent.engine.runtimes import Program, Runtime, Runtimes, Stem
 from lambent.engine.sandbox.launch import EnvironmentRefused, Order
 from lambent.engine.spec import ON_DEMAND, PROVISIONED, FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Phase
-from lambent.engine.variables import EXEC_WRAPPER, RUNTIME_API, Place, sys_path, variables
+from lambent.engine.variables import EXEC_WRAPPER, RUNTIME_API, RUNTIME_DIR, Place, variables
 from lambent.observe.log import Log
 from lambent.observe.metrics import record_nothing
 
@@ -75,7 +77,7 @@ class Engine:
     open_launcher: OpenLauncher
     append_log: LogSink
     credentials: Credentials
-    interpreters: Interpreters
+    runtimes: Runtimes
     clock: Clock
     log: Log
     metrics: FunctionMetrics = field(default_factory=lambda: FunctionMetrics(record_nothing))
@@ -344,33 +346,35 @@ class Engine:
         """A new environment; in the place of a `past` one it has that one's /tmp, log stream and age."""
         stream = past.stream if past else self._stream_name(spec)
         try:
-            choice = await self.interpreters.resolve(spec.runtime)
+            runtime = await self.runtimes.resolve(spec.runtime)
             secrets = await self.credentials(spec.role, spec.name)
-            sandbox = await self._claim(spec, choice.interpreter.path, past)
+            sandbox = await self._claim(spec, runtime, past)
         finally:
             if past:
                 await past.sandbox.kill()  # nobody else inherits its /tmp
         try:
-            environment = self._inhabit(sandbox, spec, stream, secrets, kind)
+            place = self.settings.place if self.settings.has_walls else self._outside(spec, runtime.program, sandbox)
+            settings = {**variables(spec, stream, secrets, place, kind), **self._first_trace()}
+            order = init_order(spec, place, runtime.program, settings)
+            environment = self._inhabit(sandbox, spec, stream, order, kind)
         except BaseException:
             sandbox.discard()  # nobody else knows of it
             raise
         if past:
             environment.born, environment.is_wanted = past.born, past.is_wanted
         self._pool.add(environment)
-        if choice.warning:
-            environment.warn(choice.warning)
+        if runtime.warning:
+            environment.warn(runtime.warning)
         return environment
 
     def _inhabit(
-        self, sandbox: Sandbox, spec: FunctionSpec, stream: str, secrets: Mapping[str, str], kind: str
+        self, sandbox: Sandbox, spec: FunctionSpec, stream: str, order: dict[str, Any], kind: str
     ) -> Environment:
-        place = self.settings.place if self.settings.has_walls else self._place_without_walls(spec, sandbox)
         around = Surroundings(
             clock=self.clock,
             owner=self,
             write_log=lambda events: self.append_log(spec.scope, spec.group, stream, events),
-            order=_order(spec, place, {**variables(spec, stream, secrets, place, kind), **self._first_trace()}),
+            order=order,
             init_limit_s=self.settings.init_limit_s if kind == ON_DEMAND else init_limit_s(spec.timeout_s),
             initialization_type=kind,
         )
@@ -380,26 +384,28 @@ class Engine:
         """The trace of an Init phase, which belongs to no invocation yet."""
         return {"_X_AMZN_TRACE_ID": with_part(new_trace(self.clock.now()), "Sampled", "0")}
 
-    async def _claim(self, spec: FunctionSpec, interpreter: Path, past: Environment | None) -> Sandbox:
+    async def _claim(self, spec: FunctionSpec, runtime: Runtime, past: Environment | None) -> Sandbox:
+        program = runtime.program
         order = Order(
             environment_id=uuid.uuid4().hex,
             code_dir=spec.code_dir,
             layer_dirs=spec.layer_dirs,
+            trees=program.trees if program else {},
             memory_mb=spec.memory_mb,
             ephemeral_mb=spec.ephemeral_mb,
-            with_runtime_api=EXEC_WRAPPER in spec.environment,
+            with_runtime_api=program is not None or EXEC_WRAPPER in spec.environment,
             with_egress=not spec.in_vpc,
             heir_of=past.id if past else None,
             file_systems=self._folders(spec),
         )
         try:
-            return await self._claim_of(interpreter, order)
+            return await self._claim_of(runtime.stem, order)
         except EnvironmentRefused:
             if past is None:
                 raise
             self.log.warning("environment.tmp_lost", environment=past.id, function=spec.arn)
             fresh = dataclasses.replace(order, environment_id=uuid.uuid4().hex, heir_of=None)
-            return await self._claim_of(interpreter, fresh)
+            return await self._claim_of(runtime.stem, fresh)
 
     def _folders(self, spec: FunctionSpec) -> tuple[tuple[str, Path], ...]:
         known = self.settings.file_systems
@@ -411,20 +417,22 @@ class Engine:
         except NoFolderError as error:
             raise ApiError("EFSMountFailureException", str(error), Type="User") from error
 
-    async def _claim_of(self, interpreter: Path, order: Order) -> Sandbox:
+    async def _claim_of(self, stem: Stem, order: Order) -> Sandbox:
         assert self._home is not None
         try:
-            return await (await self._launchers.get(interpreter, self._home)).claim(order)
+            return await (await self._launchers.get(stem, self._home)).claim(order)
         except OSError:  # it broke, perhaps long ago: a new one gets a chance
-            self.log.warning("launcher.replaced", interpreter=str(interpreter))
-            self._launchers.drop(interpreter)
-            return await (await self._launchers.get(interpreter, self._home)).claim(order)
+            self.log.warning("launcher.replaced", stem=str(stem))
+            self._launchers.drop(stem)
+            return await (await self._launchers.get(stem, self._home)).claim(order)
 
-    def _place_without_walls(self, spec: FunctionSpec, sandbox: Sandbox) -> Place:
+    def _outside(self, spec: FunctionSpec, program: Program | None, sandbox: Sandbox) -> Place:
         """Level `process`: paths and ports are the host's own."""
-        api = sandbox.runtime_api
+        api, place = sandbox.runtime_api, self.settings.place
         return dataclasses.replace(
-            self.settings.place,
+            place,
+            has_walls=False,
+            runtime_dir=program.outside(RUNTIME_DIR) if program else place.runtime_dir,
             task_root=str(spec.code_dir),
             layer_roots=tuple(str(layer) for layer in spec.layer_dirs),
             runtime_api="{}:{}".format(*api.getsockname()) if api else RUNTIME_API,
@@ -567,17 +575,6 @@ class Engine:
             await environment.sandbox.kill()
         except Exception:  # one environment's remains must not end the node; the next start cleans up
             self.log.error("environment.kill_failed", environment=environment.id, function=environment.spec.arn)
-
-
-def _order(spec: FunctionSpec, place: Place, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What the guest is told before it loads the handler."""
-    return {
-        "handler": spec.handler,
-        "environment": environment,
-        "sys_path": sys_path(spec, place),
-        "via_http": EXEC_WRAPPER in spec.environment,
-        "wrapper": spec.environment.get(EXEC_WRAPPER),
-    }
 
 
 def _stopping() -> ApiError:

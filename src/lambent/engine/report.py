@@ -78,6 +78,11 @@ def exited(request_id: str, status: int) -> bytes:
     return _document("Runtime.ExitError", f"RequestId: {request_id} Error: {reason}")
 
 
+def unstartable(request_id: str, reason: str) -> bytes:
+    """The document of a function whose runtime could not be executed."""
+    return _document("Runtime.InvalidEntrypoint", f"RequestId: {request_id} Error: {reason}")
+
+
 def response_too_large(limit: int = MAX_RESPONSE_BYTES) -> bytes:
     """The document of a response beyond the limit."""
     text = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."

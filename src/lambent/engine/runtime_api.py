@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import httptools
 
-from lambent.engine.frames import INIT, Listener, frame
+from lambent.engine.frames import INIT, UNSTARTABLE, Listener, frame
 from lambent.engine.outbox import Outbox
 from lambent.engine.report import MAX_RESPONSE_BYTES
 
@@ -99,6 +99,7 @@ class RuntimeApi:
 
     def drain(self) -> None:
         """Reads what is there now, but not without end."""
+        self._read_control()
         for connection in list(self._connections):
             for _turn in range(_DRAIN_READS):
                 if not connection.read():
@@ -112,6 +113,15 @@ class RuntimeApi:
         self._control.close()
         for connection in list(self._connections):
             connection.close()
+
+    def _read_control(self) -> None:
+        """Why there is no runtime, if whoever was to execute it says so. A runtime has no end of this socket."""
+        try:
+            data = self._control.recv(_READ_BYTES)
+        except OSError:
+            return
+        if len(data) > 5 and data[4] == UNSTARTABLE:
+            self._listener.on_unstartable(data[5:].decode(errors="replace"))
 
     # What connections ask
 

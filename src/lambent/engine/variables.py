@@ -10,22 +10,24 @@ from typing import Final
 from lambent.engine.spec import ON_DEMAND, FunctionSpec
 
 EXEC_WRAPPER: Final = "AWS_LAMBDA_EXEC_WRAPPER"
+RUNTIME_DIR: Final = "/var/runtime"
 RUNTIME_API: Final = "169.254.100.1:9001"
 
 PROXY_URL: Final = "http://169.254.100.1:80"
 # Not all clients know ranges, so the addresses in use are named too.
 _NOT_PROXIED: Final = "127.0.0.1,localhost,::1,169.254.100.1,169.254.79.129,169.254.0.0/16"
 
-_PATH: Final = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"
-_LIBRARIES: Final = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+_PATH: Final = "/usr/local/bin:/usr/bin/:/bin:/opt/bin"
+_LIBRARIES: Final = "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where things are inside an environment. The defaults are AWS's; without walls they are the host's own paths."""
 
+    has_walls: bool = True
     task_root: str = "/var/task"
-    runtime_dir: str = "/var/runtime"
+    runtime_dir: str = RUNTIME_DIR
     layer_roots: tuple[str, ...] = ("/opt",)
     extra_paths: tuple[str, ...] = ()  # more folders of the managed runtime's packages
     runtime_api: str = RUNTIME_API
@@ -43,9 +45,7 @@ def variables(
     """Defaults, over them the function's own variables, over them the reserved ones."""
     defaults = {
         "LANG": "en_US.UTF-8",
-        "PATH": _PATH,
-        "LD_LIBRARY_PATH": _LIBRARIES,
-        "PYTHONPATH": place.runtime_dir,
+        **_of_language(spec.runtime, place),
         "TZ": ":UTC",
         "PWD": place.task_root,
         "SHLVL": "0",
@@ -63,7 +63,6 @@ def variables(
         "_HANDLER": spec.handler,
         "AWS_REGION": spec.region,
         "AWS_DEFAULT_REGION": spec.region,
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
         "AWS_LAMBDA_FUNCTION_NAME": spec.name,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
         "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
@@ -75,6 +74,8 @@ def variables(
         "LAMBDA_RUNTIME_DIR": place.runtime_dir,
         **credentials,
     }
+    if not spec.runtime.startswith("provided"):
+        reserved["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{spec.runtime}"
     if spec.log_format.upper() == "JSON":
         reserved["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         reserved["AWS_LAMBDA_LOG_LEVEL"] = spec.application_log_level or "INFO"
@@ -91,6 +92,23 @@ def _proxied(url: str, own: Mapping[str, str]) -> dict[str, str]:
         **left,
         **{name.lower(): value for name, value in left.items()},
     }
+
+
+def _of_language(runtime: str, place: Place) -> dict[str, str]:
+    """Where programs, libraries and modules are looked for."""
+    if runtime.startswith("provided"):
+        return {"PATH": _PATH, "LD_LIBRARY_PATH": _LIBRARIES}
+    own = {"PATH": f"/var/lang/bin:{_PATH}", "LD_LIBRARY_PATH": f"/var/lang/lib:{_LIBRARIES}"}
+    if runtime.startswith("nodejs"):
+        major = runtime.removeprefix("nodejs").removesuffix(".x")
+        layers = [
+            folder
+            for root in place.layer_roots
+            for folder in (f"{root}/nodejs/node{major}/node_modules", f"{root}/nodejs/node_modules")
+        ]
+        folders = [*layers, f"{place.runtime_dir}/node_modules", place.runtime_dir, place.task_root]
+        return {**own, "NODE_PATH": ":".join(folders)}
+    return {**own, "PYTHONPATH": place.runtime_dir}
 
 
 def sys_path(spec: FunctionSpec, place: Place) -> list[str]:

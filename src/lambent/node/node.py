@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,9 @@ from lambent.clock import Clock
 from lambent.config import Config
 from lambent.engine.egress.process import COMMAND, Egress
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
+from lambent.engine.javascript import NodeInterpreters
 from lambent.engine.launchers import Launchers
+from lambent.engine.runtimes import Runtimes, Stem
 from lambent.engine.sandbox.launch import Launcher, LauncherFailed, LaunchSettings
 from lambent.engine.sandbox.probe import Walls, probe
 from lambent.engine.sandbox.runtime_packages import runtime_contents
@@ -46,7 +48,8 @@ from lambent.observe.supervise import supervise
 from lambent.protocol.http import HttpRequest, HttpResponse, UrlTarget
 from lambent.store.folder import DataFolder
 
-_GUEST: Final = Path(lambent.__file__).parent / "guest" / "python"
+_GUESTS: Final = Path(lambent.__file__).parent / "guest"
+_GUEST: Final = _GUESTS / "python"
 _UIDS_PER_LAUNCHER: Final = 10_000  # ten times the environments that an account may have by default
 
 
@@ -64,7 +67,7 @@ class Node:
     clock: Clock = field(default_factory=Clock)
     """The platform's: a reset gives the next one a clock that is not ahead."""
     log: Log
-    interpreters: Interpreters
+    runtimes: Runtimes
     _started: float = field(default_factory=time.monotonic)
     _gateway: Gateway = field(init=False)
     _tasks: asyncio.TaskGroup = field(init=False)
@@ -103,7 +106,7 @@ class Node:
                 home=folder.path,
                 port=sock.getsockname()[1],
                 log=log,
-                interpreters=Interpreters(config.python_paths, config.runtimes_strict, dict(os.environ)),
+                runtimes=_runtimes(config),
             )
             if egress_kind(config, walls)[0] == "proxy":
                 node._egress = Egress(config.uid_base - 1 if walls.root else 0, egress_command)
@@ -208,7 +211,7 @@ class Node:
             config=self.config,
             clock=self.clock,
             log=self.log,
-            interpreters=self.interpreters,
+            runtimes=self.runtimes,
             open_launcher=self._borrow_launcher,
             place=self._place(),
             has_walls=self.walls.level != "process",
@@ -228,42 +231,42 @@ class Node:
     # The launchers
 
     @asynccontextmanager
-    async def _open_launcher(self, interpreter: Path) -> AsyncIterator[Launcher]:
+    async def _open_launcher(self, stem: Stem) -> AsyncIterator[Launcher]:
         settings = LaunchSettings(
-            bootstrap=_GUEST / "bootstrap.py",
+            bootstrap=_GUESTS / "program/start.py" if stem.executes else _GUEST / "bootstrap.py",
             scratch=self.scratch,
             gateway_port=self.port,
             with_proxy=self._egress is not None,
             uid_base=self.config.uid_base + self._launched * _UIDS_PER_LAUNCHER,
             parked=self.config.parked_environments,
-            runtime=runtime_contents(_GUEST),
+            runtime={} if stem.executes else runtime_contents(_GUEST),
+            executes=stem.executes,
             hidden=(self.home,),
         )
         self._launched += 1
         on_proxy = self._egress.adopt if self._egress else None
-        opening = Launcher.open(
-            interpreter, self.walls, settings, lambda sock, _id: self._gateway.adopt(sock), on_proxy
-        )
-        async with opening as one:
+        async with Launcher.open(stem.interpreter, self.walls, settings, self._adopt, on_proxy) as one:
             yield one
 
+    def _adopt(self, sock: socket.socket, _environment_id: str) -> Callable[[], None]:
+        return self._gateway.adopt(sock)
+
     @asynccontextmanager
-    async def _borrow_launcher(self, interpreter: Path) -> AsyncIterator[Launcher]:
+    async def _borrow_launcher(self, stem: Stem) -> AsyncIterator[Launcher]:
         """A launcher for an engine: it stays when the engine goes, unless it broke."""
-        launcher = await self._launchers.get(interpreter, self._tasks)
+        launcher = await self._launchers.get(stem, self._tasks)
         assert isinstance(launcher, Launcher)
         try:
             yield launcher
         finally:
             if launcher.ended.done():
-                self._launchers.drop(interpreter)
+                self._launchers.drop(stem)
 
     async def _warm_up(self) -> None:
         """The launcher that most functions will need parks its environments while nobody waits for them yet."""
         with suppress(NoInterpreterError, OSError, LauncherFailed):  # whoever needs it is told
             runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
-            choice = await self.interpreters.resolve(runtime)
-            await self._launchers.get(choice.interpreter.path, self._tasks)
+            await self._launchers.get((await self.runtimes.resolve(runtime)).stem, self._tasks)
 
     # The front
 
@@ -287,3 +290,12 @@ class Node:
     async def _code_page(self, request: HttpRequest) -> HttpResponse:
         status, headers, body = await self._platform.functions.code_page(request.path, request.query)
         return HttpResponse(status, headers, body)
+
+
+def _runtimes(config: Config) -> Runtimes:
+    environ, strict = dict(os.environ), config.runtimes_strict
+    return Runtimes(
+        pythons=Interpreters(config.python_paths, strict, environ),
+        nodes=NodeInterpreters(config.runtimes_dir.expanduser(), config.node_paths, strict, environ),
+        node_guest=_GUESTS / "node",
+    )

@@ -11,10 +11,10 @@ from lambent.clock import Clock
 from lambent.config import Config, shared_folders
 from lambent.dispatch import Dispatch, Handler
 from lambent.engine.event_queue import EventQueue
-from lambent.engine.interpreters import Interpreters
 from lambent.engine.invoke import Engine, Settings
 from lambent.engine.launchers import OpenLauncher
 from lambent.engine.metrics import FunctionMetrics
+from lambent.engine.runtimes import Runtimes
 from lambent.engine.variables import Place
 from lambent.node.start import StartRefused
 from lambent.observe.log import Log
@@ -62,7 +62,7 @@ class Ground:
     config: Config
     clock: Clock
     log: Log
-    interpreters: Interpreters
+    runtimes: Runtimes
     open_launcher: OpenLauncher
     place: Place
     has_walls: bool
@@ -100,7 +100,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
             folder=folder.path / "functions",
             engine=engine,
             event_queue=events,
-            find_interpreter=ground.interpreters.resolve,
+            find_runtime=ground.runtimes.find,
             call=dispatch.call,
             metrics=metrics,
             clock=ground.clock,
@@ -153,7 +153,7 @@ def _engine(ground: Ground, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> E
         open_launcher=ground.open_launcher,
         append_log=logs.append,
         credentials=credentials,
-        interpreters=ground.interpreters,
+        runtimes=ground.runtimes,
         clock=ground.clock,
         log=ground.log,
         metrics=metrics,

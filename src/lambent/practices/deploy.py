@@ -18,6 +18,8 @@ Progress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
 
 _RUNTIME: Final = re.compile(r"python(3\.\d+)")
 _OLDEST, _NEWEST = 10, 14
+_NEWEST_NODE: Final = "nodejs24.x"
+_CUSTOM: Final = "provided.al2023"
 # The waiters' own delay is a second or five; here a function is there within a tenth. 30 s in all.
 _WAIT: Final = {"Delay": 0.05, "MaxAttempts": 600}
 
@@ -46,8 +48,8 @@ def deploy_folder(
 ) -> dict[str, Any]:
     """The configuration of the function, once it is Active.
 
-    `settings` are CreateFunction's members; the handler is found when they do not name it, the runtime is this
-    Python's, and the name is the folder's. Requirements are installed into the package.
+    `settings` are CreateFunction's members; the handler is found when they do not name it, the runtime is that of the
+    folder's files (of Python, this one), and the name is the folder's. Requirements are installed into the package.
 
     Raises:
         PackageError: the folder has no handler, or its requirements cannot be installed.
@@ -55,8 +57,9 @@ def deploy_folder(
     """
     functions, name = clients("lambda"), name or folder.resolve().name
     existing = _existing(functions, name)
-    runtime = settings.get("Runtime") or (existing or {}).get("Runtime") or default_runtime()
-    settings = {"Handler": settings.get("Handler") or package.find_handler(folder), "Runtime": runtime, **settings}
+    runtime = settings.get("Runtime") or _kept_runtime(existing, folder) or default_runtime(folder)
+    handler = settings.get("Handler") or package.find_handler(folder, _language(runtime))
+    settings = {"Handler": handler, "Runtime": runtime, **settings}
     code = _package(folder, runtime, progress)
     if existing is None:
         role = settings.get("Role") or _default_role(clients)
@@ -92,16 +95,29 @@ def public_url(functions: Any, name: str) -> str:
     return url
 
 
-def default_runtime() -> str:
-    """The runtime of the Python that runs this, or the nearest that Lambda has."""
+def default_runtime(folder: Path) -> str:
+    """The runtime of the folder's language: of Python, that of the one that runs this, or the nearest of Lambda's."""
+    language = package.language(folder)
+    if language in (package.NODEJS, package.PROVIDED):
+        return _NEWEST_NODE if language == package.NODEJS else _CUSTOM
     return f"python3.{min(max(sys.version_info.minor, _OLDEST), _NEWEST)}"
+
+
+def _kept_runtime(existing: dict[str, Any] | None, folder: Path) -> str | None:
+    """The function's own, unless the files are of another language now."""
+    runtime: str = (existing or {}).get("Runtime", "")
+    return runtime if package.language(folder) in (None, _language(runtime)) else None
+
+
+def _language(runtime: str) -> str:
+    return next((one for one in (package.NODEJS, package.PROVIDED) if runtime.startswith(one)), package.PYTHON)
 
 
 def _package(folder: Path, runtime: str, progress: Progress) -> bytes:
     found = _RUNTIME.fullmatch(runtime)
     file = package.requirements(folder)
     if file is None or found is None:
-        return package.build(folder)
+        return package.build(folder, with_node_modules=found is None)
     with progress(f"installing {file.name} for Python {found[1]}") as say:
         installed = package.install(file, found[1], say)
     return package.build(folder, installed)

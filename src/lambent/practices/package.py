@@ -1,4 +1,4 @@
-"""A folder as a deployment package: its handler found, its requirements installed, its files zipped.
+"""A folder as a deployment package: its language and handler found, its requirements installed, its files zipped.
 
 The same folder gives the same bytes: entries are sorted, with one date and one of two modes, so an unchanged
 function keeps its CodeSha256.
@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,13 @@ from typing import Final
 
 MODULES: Final = ("app", "lambda_function", "handler", "main", "index")
 FUNCTIONS: Final = ("lambda_handler", "handler", "main")
-_LEFT_OUT: Final = {"__pycache__", "node_modules", ".git", ".venv", ".lambent", ".pytest_cache", ".mypy_cache", ".idea"}
+SCRIPTS: Final = (".mjs", ".js", ".cjs", ".ts", ".mts", ".cts")  # what Node.js loads
+PYTHON, NODEJS, PROVIDED = "python", "nodejs", "provided"
+_EXPORT: Final = re.compile(
+    r"exports\.(handler|lambdaHandler)\b|^export\b[^;=]*\b(handler|lambdaHandler)\b", re.MULTILINE
+)
+_MODULES_OF_NODE: Final = "node_modules"
+_LEFT_OUT: Final = {"__pycache__", ".git", ".venv", ".lambent", ".pytest_cache", ".mypy_cache", ".idea"}
 _THIS_VERSION: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 _DATE: Final = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold
 
@@ -35,12 +42,25 @@ class PackageError(Exception):
         self.next_step = next_step
 
 
-def find_handler(folder: Path) -> str:
+def language(folder: Path) -> str | None:
+    """`python`, `nodejs` or `provided`: what the folder's files are made for; None when none has a usual name."""
+    if (folder / "bootstrap").is_file():
+        return PROVIDED
+    if any((folder / f"{module}.py").is_file() for module in MODULES):
+        return PYTHON
+    return NODEJS if _script(folder) else None
+
+
+def find_handler(folder: Path, language: str = PYTHON) -> str:
     """`module.function` of the folder's handler: the first of the usual names that is there.
 
     Raises:
         PackageError: no such module or function, or one that does not parse; says what was looked for.
     """
+    if language == PROVIDED:
+        return "bootstrap"  # which reads _HANDLER, if anything does
+    if language == NODEJS:
+        return _find_script(folder)
     modules = [module for module in MODULES if (folder / f"{module}.py").is_file()]
     for module in modules:
         functions = _functions(folder / f"{module}.py")
@@ -51,6 +71,21 @@ def find_handler(folder: Path) -> str:
     what = f"{folder}: no handler found."
     looked = f"Looked for a function named {', '.join(FUNCTIONS)} in {where}."
     raise PackageError(what, f"{looked}\nName yours with --handler MODULE.FUNCTION.")
+
+
+def _script(folder: Path) -> Path | None:
+    files = (folder / f"{module}{suffix}" for module in ("index", *MODULES) for suffix in SCRIPTS)
+    return next((file for file in files if file.is_file()), None)
+
+
+def _find_script(folder: Path) -> str:
+    file = _script(folder)
+    if file is None:
+        raise PackageError(f"{folder}: no handler found.", "Looked for index.mjs, index.js, index.ts and the like.")
+    exported = _EXPORT.search(file.read_text(errors="replace"))
+    if exported is None:
+        raise PackageError(f"{file}: no export named handler.", "Name yours with --handler MODULE.EXPORT.")
+    return f"{file.stem}.{exported[1] or exported[2]}"
 
 
 def _functions(file: Path) -> set[str]:
@@ -146,8 +181,10 @@ def _pip(arguments: list[str], file: Path, say: Callable[[str], None]) -> None:
         raise PackageError(f"{file}: pip could not install this (exit status {process.returncode}).", tail)
 
 
-def build(folder: Path, installed: Path | None = None) -> bytes:
+def build(folder: Path, installed: Path | None = None, *, with_node_modules: bool = False) -> bytes:
     """One zip of the folder's files and of what is installed for it; where both have a path, the folder's is taken.
+
+    `node_modules` are for Node.js; elsewhere they are what a bundler or a linter left.
 
     Raises:
         PackageError: there is nothing to zip.
@@ -155,7 +192,7 @@ def build(folder: Path, installed: Path | None = None) -> bytes:
     files: dict[str, Path] = {}
     if installed:
         files |= {str(path.relative_to(installed)): path for path in installed.rglob("*") if path.is_file()}
-    files |= {str(path.relative_to(folder)): path for path in _files(folder)}
+    files |= {str(path.relative_to(folder)): path for path in _files(folder, with_node_modules)}
     if not files:
         raise PackageError(f"{folder}: nothing in it to deploy.")
     content = io.BytesIO()
@@ -168,7 +205,8 @@ def build(folder: Path, installed: Path | None = None) -> bytes:
     return content.getvalue()
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, with_node_modules: bool) -> Iterator[Path]:
+    left_out = _LEFT_OUT if with_node_modules else _LEFT_OUT | {_MODULES_OF_NODE}
     for current, names, files in os.walk(folder, followlinks=True):
-        names[:] = [name for name in names if name not in _LEFT_OUT]
+        names[:] = [name for name in names if name not in left_out]
         yield from (Path(current, name) for name in files if not name.endswith(".pyc"))

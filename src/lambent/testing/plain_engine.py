@@ -13,24 +13,26 @@ from typing import Any
 
 from lambent.aws.caller import Scope
 from lambent.clock import Clock
-from lambent.engine.interpreters import Choice, Interpreter, Interpreters
+from lambent.engine.interpreters import Interpreters
 from lambent.engine.invoke import Engine, Settings
+from lambent.engine.javascript import NodeInterpreters
 from lambent.engine.log_stream import Event
+from lambent.engine.runtimes import Runtime, Runtimes, Stem, family
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.observe.log import Log
-from lambent.testing.plain_launcher import PlainLauncher
+from lambent.testing.plain_launcher import GUESTS, PlainLauncher
 
 _digests = itertools.count()
 
 
-@dataclass
-class ThisInterpreter(Interpreters):
-    """Runs every function on one interpreter, by default the one that runs the tests."""
+@dataclass(slots=True)
+class TheseRuntimes(Runtimes):
+    """Runs every Python function on one interpreter, by default the one that runs the tests."""
 
     path: Path = Path(sys.executable)
 
-    async def resolve(self, runtime: str) -> Choice:
-        return Choice(Interpreter((*sys.version_info[:2], 0), self.path))
+    async def resolve(self, runtime: str) -> Runtime:
+        return Runtime(Stem(self.path)) if family(runtime) == "python" else await Runtimes.resolve(self, runtime)
 
 
 @dataclass
@@ -92,8 +94,8 @@ async def plain_engine(interpreter: Path | None = None, **limits: Any) -> AsyncI
     events: list[tuple[str, str]] = []
 
     @asynccontextmanager
-    async def open_launcher(path: Path) -> AsyncIterator[PlainLauncher]:
-        async with PlainLauncher.open(path) as launcher:
+    async def open_launcher(stem: Stem) -> AsyncIterator[PlainLauncher]:
+        async with PlainLauncher.open(stem) as launcher:
             launchers.append(launcher)
             yield launcher
 
@@ -104,7 +106,12 @@ async def plain_engine(interpreter: Path | None = None, **limits: Any) -> AsyncI
         open_launcher=open_launcher,
         append_log=append,
         credentials=_no_credentials,
-        interpreters=ThisInterpreter(path=interpreter or Path(sys.executable)),
+        runtimes=TheseRuntimes(
+            pythons=Interpreters(),
+            nodes=NodeInterpreters(Path("nowhere")),
+            node_guest=GUESTS / "node",
+            path=interpreter or Path(sys.executable),
+        ),
         clock=Clock(),
         log=Log("off"),
         settings=Settings(has_walls=False, **{"stop_grace_s": 5.0, **limits}),

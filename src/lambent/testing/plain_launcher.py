@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import lambent
+from lambent.engine.runtimes import Stem
 
-BOOTSTRAP = Path(lambent.__file__).parent / "guest/python/bootstrap.py"
+GUESTS = Path(lambent.__file__).parent / "guest"
+BOOTSTRAP = GUESTS / "python/bootstrap.py"
+START = GUESTS / "program/start.py"
 _START = """
 import importlib.util, socket, sys
 spec = importlib.util.spec_from_file_location("bootstrap", sys.argv[1])
@@ -38,7 +41,7 @@ class PlainExit:
 class PlainSandbox:
     """A process group of its own, stopped and continued by signals."""
 
-    def __init__(self, interpreter: Path, order: Any) -> None:
+    def __init__(self, stem: Stem, order: Any) -> None:
         self.id: str = order.environment_id
         self.control, theirs = socket.socketpair()
         self.output, their_output = os.pipe()
@@ -47,7 +50,7 @@ class PlainSandbox:
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[PlainExit] = self._loop.create_future()
         self._process = subprocess.Popen(
-            [interpreter, "-I", "-S", "-c", _START, BOOTSTRAP, str(theirs.fileno())],
+            [stem.interpreter, "-I", "-S", "-c", _START, START if stem.executes else BOOTSTRAP, str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=their_output,
             stderr=their_output,
@@ -105,7 +108,7 @@ class PlainSandbox:
 class PlainLauncher:
     """Starts a subprocess for each claim."""
 
-    interpreter: Path
+    stem: Stem
     sandboxes: list[PlainSandbox] = field(default_factory=list)
     has_broken: bool = False
     """Set by a test: claims fail from then on."""
@@ -115,15 +118,15 @@ class PlainLauncher:
             raise ConnectionResetError("the launcher has ended")
         if not order.code_dir.is_dir():
             raise NotADirectoryError(order.code_dir)
-        sandbox = PlainSandbox(self.interpreter, order)
+        sandbox = PlainSandbox(self.stem, order)
         self.sandboxes.append(sandbox)
         return sandbox
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, interpreter: Path) -> AsyncIterator["PlainLauncher"]:
+    async def open(cls, stem: Stem) -> AsyncIterator["PlainLauncher"]:
         """A launcher whose processes end with it."""
-        launcher = cls(interpreter)
+        launcher = cls(stem)
         try:
             yield launcher
         finally:

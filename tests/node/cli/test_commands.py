@@ -186,7 +186,10 @@ def test_doctor_says_what_there_is(run, lambent):
     report = json.loads(run("doctor", "--json").stdout)
     assert report["isolation"] in ("namespaces", "process")
     assert {"name", "ok", "detail", "remedy"} == set(report["findings"][0])
-    assert [one["runtime"] for one in report["runtimes"]] == [f"python3.{minor}" for minor in range(10, 16)]
+    names = [one["runtime"] for one in report["runtimes"]]
+    assert names[:6] == [f"python3.{minor}" for minor in range(10, 16)]
+    assert names[6:] == [*(f"nodejs{major}.x" for major in (20, 22, 24, 26)), "provided.al2", "provided.al2023"]
+    assert names == [one["runtime"] for one in json.loads(run("runtime", "ls", "--json").stdout)["Runtimes"]]
     assert "isolation:" in run("doctor").stdout
 
 
@@ -196,7 +199,7 @@ def test_doctor_says_what_does_not_run_where_the_nearest_is_not_wanted(run, monk
     report = json.loads(run("doctor", "--json").stdout)
     missing = [one for one in report["runtimes"] if one["interpreter"] is None]
     assert all(one["exact"] for one in report["runtimes"] if one not in missing)
-    assert runtimes.count("does not run here") == len(missing) == runtimes.count("No interpreter for")
+    assert runtimes.count("does not run here") == len(missing) == runtimes.count("lambent runtime install")
     assert "nearest" not in runtimes
 
 
@@ -219,3 +222,28 @@ def test_wrong_usage_is_2(run):
     assert run("fly").returncode == 2
     assert run("invoke").returncode == 2
     assert run("up", "--nonsense").returncode == 2
+
+
+def test_what_cannot_be_installed_is_told_with_what_can(run):
+    refused = run("runtime", "install", "provided.al2023")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "the function brings its own" in refused.stderr
+    assert "nodejs20.x to 26.x" in run("runtime", "install", "cobol85").stderr
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_the_setting(run, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LAMBENT_RUNTIMES_DIR", str(tmp_path / "file/runtimes"))
+    refused = run("runtime", "install", "nodejs22.x")
+    assert refused.returncode == 1
+    assert "LAMBENT_RUNTIMES_DIR" in refused.stderr
+
+
+def test_a_folder_in_javascript_is_deployed_with_its_modules(run, tmp_path):
+    folder = tmp_path / "hello"
+    (folder / "node_modules/word").mkdir(parents=True)
+    (folder / "node_modules/word/index.js").write_text("module.exports = 'hello'")
+    (folder / "index.js").write_text("exports.handler = async (event) => `${require('word')} ${event.name}`")
+    deployed = run("deploy", str(folder))
+    assert deployed.returncode == 0, deployed.stderr
+    assert json.loads(run("invoke", "hello", "--payload", '{"name": "Ada"}').stdout) == "hello Ada"

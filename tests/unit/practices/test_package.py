@@ -123,3 +123,37 @@ def test_what_is_installed_comes_with_byte_code_that_fits_it(tmp_path, monkeypat
     assert byte_code[8:16] == importlib.util.source_hash(archive.read("made.py"))
     assert marshal.loads(byte_code[16:]).co_filename == "/var/task/made.py"
     assert package.install(own / "requirements.txt", version, lambda _line: None) == installed
+
+
+@pytest.mark.parametrize(
+    ("files", "language", "handler"),
+    [
+        ({"index.mjs": "export const handler = async () => 1"}, package.NODEJS, "index.handler"),
+        ({"app.js": "exports.lambdaHandler = async () => 1"}, package.NODEJS, "app.lambdaHandler"),
+        ({"index.ts": "export async function handler() {}", "package.json": "{}"}, package.NODEJS, "index.handler"),
+        ({"index.js": "module.exports.handler = 1"}, package.NODEJS, "index.handler"),
+        ({"bootstrap": "#!/bin/sh\n", "index.js": ""}, package.PROVIDED, "bootstrap"),
+        ({"app.py": "def handler(e, c): ...", "index.js": ""}, package.PYTHON, "app.handler"),
+    ],
+)
+def test_the_files_say_which_language_it_is(tmp_path, files, language, handler):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert package.language(tmp_path) == language
+    assert package.find_handler(tmp_path, language) == handler
+
+
+def test_a_script_without_a_handler_says_how_to_name_it(tmp_path):
+    (tmp_path / "index.js").write_text("const handler = 1")
+    with pytest.raises(package.PackageError, match=r"no export named handler\. Name yours with --handler"):
+        package.find_handler(tmp_path, package.NODEJS)
+    with pytest.raises(package.PackageError, match=r"no handler found"):
+        package.find_handler(tmp_path / "empty", package.NODEJS)
+
+
+def test_modules_of_node_are_for_node(tmp_path):
+    (tmp_path / "node_modules/a").mkdir(parents=True)
+    (tmp_path / "node_modules/a/index.js").write_text("")
+    (tmp_path / "index.js").write_text("")
+    names = [zipfile.ZipFile(io.BytesIO(package.build(tmp_path, with_node_modules=kept))).namelist() for kept in (0, 1)]
+    assert names == [["index.js"], ["index.js", "node_modules/a/index.js"]]

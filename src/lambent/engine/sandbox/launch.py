@@ -45,7 +45,8 @@ class LaunchSettings:
     `runtime` is what functions find at /var/runtime: {name: file or folder of the platform}. `gateway_port` is where
     environments reach the platform on their own 127.0.0.1; 0 means not at all. `with_proxy` gives them a port for the
     egress proxy. `uid_base` is the first of the host uids of this launcher's environments (one each, from a range of
-    its own), used only as root. `scratch` is a folder of the node's own. `hidden` are folders that functions must not
+    its own), used only as root. Where environments execute a program, /var/lang is not the launcher's own interpreter
+    but empty. `scratch` is a folder of the node's own. `hidden` are folders that functions must not
     see even if they lie in /usr or beside the interpreter: the data folder, above all. `parked` environments wait
     complete, and for `ahead` more the slow parts are made.
     """
@@ -59,11 +60,12 @@ class LaunchSettings:
     ahead: int = 64
     runtime: Mapping[str, Path] = field(default_factory=dict)
     hidden: tuple[Path, ...] = ()
+    executes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An environment to be made ready for one function.
+    """An environment to be made ready for one function. `trees` are what it sees besides, read-only: {place: path}.
 
     With `heir_of`, the id of one that was stopped, it gets that one's /tmp, if its launcher still has it.
     """
@@ -71,6 +73,7 @@ class Order:
     environment_id: str
     code_dir: Path
     layer_dirs: tuple[Path, ...] = ()
+    trees: Mapping[str, Path] = field(default_factory=dict)
     memory_mb: int = 128
     ephemeral_mb: int = 512
     with_runtime_api: bool = False
@@ -286,6 +289,7 @@ class Launcher:
             "id": order.environment_id,
             "code_dir": str(order.code_dir),
             "layer_dirs": [str(path) for path in order.layer_dirs],
+            "trees": {place: str(path) for place, path in order.trees.items()},
             "memory_mb": order.memory_mb,
             "ephemeral_mb": order.ephemeral_mb,
             "with_runtime_api": order.with_runtime_api,
@@ -408,6 +412,7 @@ def _opening_message(walls: Walls, settings: LaunchSettings, mountpoint: Path, p
         "gateway_port": settings.gateway_port,
         "with_proxy": settings.with_proxy,
         "uid_base": settings.uid_base,
+        "executes": settings.executes,
         "parked": settings.parked,
         "ahead": settings.ahead,
         "hidden": [str(path.absolute()) for path in settings.hidden],

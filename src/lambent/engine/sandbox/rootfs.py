@@ -23,6 +23,7 @@ USER = "sbx_user1051"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix")
 _NEEDLESS = ("/usr/src", "/usr/local/src")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_PROGRAMS = ("node",)
 _READ_ONLY = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
 _ETC_COPIES = (
     "alternatives", "ca-certificates", "fonts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic",
@@ -44,17 +45,28 @@ _MASKED = (
 EMPTY = "/var/empty"
 
 
+class Contents:
+    """What the tree shows besides the system's folders.
+
+    `prefixes` are the interpreter's folders, the first of which is /var/lang too; `runtime` says what is at
+    /var/runtime: {name: path}, a folder bound, a file copied. Where environments execute a program, /var/lang holds
+    places for one instead.
+    """
+
+    def __init__(self, prefixes: list[str], runtime: dict[str, str], executes: bool = False) -> None:
+        self.prefixes = prefixes
+        self.runtime = runtime
+        self.executes = executes
+
+
 class RootFS:
     """The prepared tree: `fd` is its mount namespace, `home_fd` the launcher's own."""
 
-    def __init__(
-        self, mountpoint: str, prefixes: list[str], runtime: dict[str, str], hidden: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, mountpoint: str, contents: Contents, hidden: Iterable[str] = ()) -> None:
         """Build it and come back.
 
-        `prefixes` are the interpreter's folders, the first of which is /var/lang too; `runtime` says what is at
-        /var/runtime: {name: path}, a folder bound, a file copied. `hidden` folders are shown empty, should they lie in
-        a folder that is shown: a node may well be run in /usr/src/app.
+        `hidden` folders are shown empty, should they lie in a folder that is shown: a node may well be run in
+        /usr/src/app.
         """
         self.home_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         kernel.unshare(kernel.CLONE_NEWNS)
@@ -62,8 +74,8 @@ class RootFS:
             kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
             self.fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             kernel.mount("lambent", mountpoint, "tmpfs", 0, "mode=755,size=64m")
-            _fill(mountpoint, prefixes, runtime)
-            _hide(mountpoint, [*_NEEDLESS, *hidden], prefixes[0])
+            _fill(mountpoint, contents)
+            _hide(mountpoint, [*_NEEDLESS, *hidden], "" if contents.executes else contents.prefixes[0])
             self.masked_files, self.masked_folders = _mount_empty_proc(f"{mountpoint}/proc")
             _become_root(mountpoint)
             kernel.set_mount_attributes(0, "/", _READ_ONLY & ~kernel.MOUNT_ATTR_NODEV, recursive=False)
@@ -78,7 +90,7 @@ class RootFS:
         kernel.setns(self.home_fd, kernel.CLONE_NEWNS)
 
 
-def _fill(root: str, prefixes: list[str], runtime: dict[str, str]) -> None:
+def _fill(root: str, contents: Contents) -> None:
     for folder in (
         "dev/shm",
         "etc",
@@ -96,14 +108,17 @@ def _fill(root: str, prefixes: list[str], runtime: dict[str, str]) -> None:
         os.makedirs(f"{root}/{folder}")
     for path in _SYSTEM:
         _show(root, path)
-    _show_interpreter(root, prefixes)
+    if contents.executes:
+        _make_places(root, contents.prefixes)
+    else:
+        _show_interpreter(root, contents.prefixes)
     for name in _DEVICES:
         open(f"{root}/dev/{name}", "w").close()
         kernel.mount(f"/dev/{name}", f"{root}/dev/{name}", None, kernel.MS_BIND)
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         os.symlink(f"/proc/self/fd{target}", f"{root}/dev/{name}")
     _fill_etc(f"{root}/etc")
-    for name, path in runtime.items():
+    for name, path in contents.runtime.items():
         target = f"{root}/var/runtime/{name}"
         if os.path.isdir(path):
             os.mkdir(target)
@@ -137,9 +152,20 @@ def _show_interpreter(root: str, prefixes: list[str]) -> None:
             _bind(prefix, root + prefix)
 
 
+def _make_places(root: str, prefixes: list[str]) -> None:
+    """Where programs are mounted when an environment is claimed; the interpreter, which waits till then, as it is."""
+    os.mkdir(f"{root}/var/lang/bin")
+    for name in _PROGRAMS:
+        open(f"{root}/var/lang/bin/{name}", "w").close()
+    for prefix in prefixes:
+        if not _is_shown(prefix) and not os.path.isdir(root + prefix):
+            os.makedirs(root + prefix)
+            _bind(prefix, root + prefix)
+
+
 def _hide(root: str, folders: list[str], prefix: str) -> None:
     for folder in map(os.path.realpath, folders):
-        place = "/var/lang" + folder[len(prefix) :] if folder.startswith(prefix + "/") else folder
+        place = "/var/lang" + folder[len(prefix) :] if prefix and folder.startswith(prefix + "/") else folder
         if os.path.isdir(root + place):
             kernel.mount(root + EMPTY, root + place, None, kernel.MS_BIND)
 

@@ -123,7 +123,7 @@ def _own_user() -> None:
 def _build_root(*, root: bool) -> None:
     _privileged(root=root)
     with tempfile.TemporaryDirectory() as mountpoint:
-        tree = rootfs.RootFS(mountpoint, ["/usr"], {})
+        tree = rootfs.RootFS(mountpoint, rootfs.Contents(["/usr"], {}))
     ours, theirs = socket.socketpair()
     tree.enter()
     pid = kernel.clone(namespaces.FLAGS)

@@ -133,9 +133,8 @@ class NamespaceWalls:
             raise OSError("cgroups: refused, although the probe could make one")
         self._seccomp = seccomp.program(aarch64=kernel.AARCH64)
         self._landlock = landlock.version()
-        self._root = rootfs.RootFS(
-            settings["mountpoint"], _interpreter_prefixes(), settings["runtime"], settings["hidden"]
-        )
+        contents = rootfs.Contents(_interpreter_prefixes(), settings["runtime"], settings["executes"])
+        self._root = rootfs.RootFS(settings["mountpoint"], contents, settings["hidden"])
         self._networks: list[networks.Network] = []
         self._spare_cgroups: list[cgroups.Cgroup] = []
 
@@ -205,7 +204,7 @@ class NamespaceWalls:
 
     def attach(self, environment: Environment, order: dict[str, Any]) -> dict[str, int]:
         """Mount the function's code from outside and set its limits; the descriptors that the node gets besides."""
-        trees = _trees(order["code_dir"], order["layer_dirs"])
+        trees = _trees(order["code_dir"], order["layer_dirs"], order["trees"])
         try:
             kernel.setns(environment.pidfd, kernel.CLONE_NEWNS)
             try:
@@ -337,8 +336,8 @@ def _connect(environment: Environment) -> namespaces.Ends:
     return writer, control.detach(), theirs.detach()
 
 
-def _trees(code_dir: str, layer_dirs: list[str]) -> dict[str, int]:
-    """Detached read-only mounts of the code and of the layers, later layers on top."""
+def _trees(code_dir: str, layer_dirs: list[str], more: dict[str, str]) -> dict[str, int]:
+    """Detached read-only mounts of the code, of the layers, later layers on top, and of what a program needs."""
     trees: dict[str, int] = {}
     try:
         trees["/var/task"] = kernel.open_tree(code_dir)
@@ -346,6 +345,8 @@ def _trees(code_dir: str, layer_dirs: list[str]) -> dict[str, int]:
             trees["/opt"] = kernel.open_tree(layer_dirs[0])
         elif layer_dirs:
             trees["/opt"] = kernel.overlay(layer_dirs[::-1])
+        for place, path in more.items():
+            trees[place] = kernel.open_tree(path)
         for tree in trees.values():
             kernel.set_mount_attributes(tree, "", _CODE_ATTRIBUTES)
     except OSError:

@@ -14,9 +14,9 @@ from lambent.clock import Clock
 from lambent.config import Config, shared_folders
 from lambent.dispatch import Call, Handler, Shape
 from lambent.engine.admission import Allotment
-from lambent.engine.interpreters import Choice
 from lambent.engine.metrics import FunctionMetrics
 from lambent.engine.provisioned import Key, Plan, Progress
+from lambent.engine.runtimes import Runtime
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.observe.log import Log
 from lambent.protocol.http import HttpRequest, HttpResponse, UrlTarget
@@ -97,7 +97,7 @@ class EventQueue(Protocol):
 class Lambda:
     """`load` comes before the first request; while `run` runs, functions become Active and old code goes.
 
-    `folder` is the service's own: packages that no function uses are deleted from it. `find_interpreter` is
+    `folder` is the service's own: packages that no function uses are deleted from it. `find_runtime` is
     `Interpreters.resolve`. `call` is `Dispatch.call`, the way to other services. `secret` is the installation's: what
     it signs and encrypts is this platform's own. `sample` decides between an alias's versions.
     `identities` knows who signed a request to a function URL.
@@ -107,7 +107,7 @@ class Lambda:
     folder: Path
     engine: Engine
     event_queue: EventQueue
-    find_interpreter: Callable[[str], Awaitable[Choice]]
+    find_runtime: Callable[[str], Awaitable[Runtime]]
     call: Call
     metrics: FunctionMetrics
     clock: Clock
@@ -143,7 +143,7 @@ class Lambda:
             catalogue=self.catalogue,
             layers=self.layers,
             retire=self.engine.retire,
-            find_interpreter=self.find_interpreter,
+            find_runtime=self.find_runtime,
             file_systems=shared_folders(self.config),
             pending_s=self.config.pending_s,
             clock=self.clock,

@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection
 from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.engine.file_systems import NoFolderError, folder_for
-from lambent.engine.interpreters import Choice, NoInterpreterError
+from lambent.engine.interpreters import NoInterpreterError
+from lambent.engine.runtimes import Runtime
 from lambent.observe.log import Log
 from lambent.services.lambda_ import rows
 from lambent.services.lambda_.catalogue import Catalogue
@@ -23,7 +24,6 @@ from lambent.store.blobs import DamagedBlobError
 from lambent.store.database import Database
 
 _COLLECT_S: Final = 60.0
-_PYTHON: Final = "python"
 _NO_IMAGES: Final = (
     "Lambent does not run container images yet: the function was checked and is kept, and cannot be invoked. "
     "Deploy the code as a .zip file archive."
@@ -49,7 +49,7 @@ class Worker:
     catalogue: Catalogue
     layers: LayerCatalogue
     retire: Retire
-    find_interpreter: Callable[[str], Awaitable[Choice]]
+    find_runtime: Callable[[str], Awaitable[Runtime]]
     file_systems: Mapping[str, Path]
     pending_s: float
     clock: Clock
@@ -110,11 +110,8 @@ class Worker:
         """Why the version cannot run, or None. Its code is unpacked then."""
         if version.code.image_uri:
             return _failed("InvalidImage", _NO_IMAGES)
-        runtime = version.configuration.runtime
-        if not runtime.startswith(_PYTHON):
-            return _failed("InvalidRuntime", f"Lambent does not run {runtime} yet. It runs python3.10 to python3.15.")
         try:
-            await self.find_interpreter(runtime)
+            await self.find_runtime(version.configuration.runtime)
             for package in Running(configuration=version.configuration, code=version.code).packages:
                 await self.packages.ensure(package.digest)
             for each in version.configuration.file_systems:

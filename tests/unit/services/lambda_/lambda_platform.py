@@ -5,6 +5,7 @@ import io
 import zipfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,9 @@ import proof
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
 from lambent.config import Config
-from lambent.engine.interpreters import Choice, Interpreter, NoInterpreterError
+from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.metrics import FunctionMetrics
+from lambent.engine.runtimes import Runtime, Stem
 from lambent.engine.spec import InvocationResult
 from lambent.observe.log import Log
 from lambent.services.lambda_.service import Lambda
@@ -93,7 +95,7 @@ class KeptEvents:
 async def has_python(runtime):
     if runtime == "python3.10":
         raise NoInterpreterError("No interpreter for python3.10 on this machine.")
-    return Choice(Interpreter((3, 13, 0), "/usr/bin/python3"))
+    return Runtime(Stem(Path("/usr/bin/python3")))
 
 
 @dataclass
@@ -156,7 +158,7 @@ async def platform(folder, clock, *, runs=True, **settings):
             folder=folder / "lambda",
             engine=engine,
             event_queue=events,
-            find_interpreter=has_python,
+            find_runtime=has_python,
             call=call,
             metrics=FunctionMetrics(record),
             clock=clock,

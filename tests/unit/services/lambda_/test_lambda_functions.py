@@ -132,7 +132,6 @@ def test_while_pending_nothing_else_is_possible(tmp_path):
 @pytest.mark.parametrize(
     ("runtime", "reason"),
     [
-        ("nodejs22.x", "Lambent does not run nodejs22.x yet. It runs python3.10 to python3.15."),
         ("python3.10", "No interpreter for python3.10 on this machine."),
     ],
 )

@@ -1,0 +1,209 @@
+"""Functions in JavaScript, on the Node.js that comes with the development set-up: modules, handlers, errors, logs."""
+
+import json
+
+import pytest
+from languages import files
+from packages import create, invoke, packed
+
+
+@pytest.fixture
+def client(lambent):
+    return lambent.client("lambda")
+
+
+MODULES = {
+    "CommonJS": {"index.js": "exports.handler = async () => 'here'"},
+    "a .cjs file": {"index.cjs": "exports.handler = async () => 'here'"},
+    "an ES module": {"index.mjs": "export const handler = async () => 'here'"},
+    "a package of type module": {
+        "package.json": '{"type": "module"}',
+        "index.js": "import fs from 'node:fs';\nconst text = await Promise.resolve('here');\n"
+        "export const handler = async () => text",
+    },
+    "TypeScript": {"index.ts": "export const handler = async (event: unknown): Promise<string> => 'here'"},
+    "a module of its own": {
+        "index.js": "exports.handler = async () => require('own')",
+        "node_modules/own/index.js": "module.exports = 'here'",
+    },
+}
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_every_kind_of_module(client, kind):
+    assert invoke(client, create(client, "nodejs24.x", MODULES[kind])).content == "here"
+
+
+def test_a_handler_in_a_folder_and_an_object(client):
+    source = "exports.api = { get: async () => __filename }"
+    name = create(client, "nodejs24.x", {"src/a#c/users.js": source}, Handler="src/a#c/users.api.get")
+    assert invoke(client, name).content == "/var/task/src/a#c/users.js"
+
+
+def test_modules_of_a_layer_are_found(client):
+    content = {
+        "nodejs/node_modules/both/index.js": "module.exports = 'any'",
+        "nodejs/node22/node_modules/only/index.js": "module.exports = 'one'",
+    }
+    layer = client.publish_layer_version(LayerName="modules", Content={"ZipFile": packed(content)})
+    source = {"index.js": "exports.handler = async () => [require('both'), require('only')]"}
+    name = create(client, "nodejs22.x", source, Layers=[layer["LayerVersionArn"]])
+    assert invoke(client, name).content == ["any", "one"]
+
+
+CALLBACKS = {
+    "later": ("(event, context, callback) => { setTimeout(() => callback(null, 'late'), 30); }", ["late", "late"]),
+    "waits for what is left": (
+        "(event, context, callback) => { const n = done; setTimeout(() => { done += 1; }, 50); callback(null, n); }",
+        [0, 1],
+    ),
+    "does not wait": (
+        "(event, context, callback) => { context.callbackWaitsForEmptyEventLoop = false; const n = done;"
+        " setTimeout(() => { done += 1; }, 5000).unref(); callback(null, n); }",
+        [0, 0],
+    ),
+    "neither": ("() => {}", [None, None]),
+    "succeed": ("(event, context) => { context.succeed('old'); }", ["old", "old"]),
+}
+
+
+@pytest.mark.parametrize("kind", CALLBACKS)
+def test_callbacks_until_nodejs22(client, kind):
+    source, expected = CALLBACKS[kind]
+    name = create(client, "nodejs22.x", {"index.js": f"let done = 0;\nexports.handler = {source}"})
+    assert [invoke(client, name).content for _time in expected] == expected
+
+
+def test_nodejs24_refuses_callbacks(client):
+    answer = invoke(
+        client, create(client, "nodejs24.x", {"index.js": "exports.handler = (event, context, cb) => cb()"})
+    )
+    assert answer.content["errorType"] == "Runtime.CallbackHandlerDeprecated"
+    assert "callback-based function handlers" in answer.content["errorMessage"]
+
+
+UNLOADABLE = {
+    "no file": ({"other.js": ""}, "index.handler", "Runtime.ImportModuleError", "Error: Cannot find module 'index'"),
+    "no export": ({"index.js": ""}, "index.handler", "Runtime.HandlerNotFound", "index.handler is undefined or not "),
+    "no function": ({"index.js": "exports.f = 1"}, "index.f", "Runtime.HandlerNotFound", "index.f is not a function"),
+    "syntax": ({"index.js": "exports.handler = ("}, "index.handler", "Runtime.UserCodeSyntaxError", "SyntaxError: "),
+    "no dot": ({"index.js": ""}, "index", "Runtime.MalformedHandlerName", "Bad handler"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNLOADABLE)
+def test_what_cannot_be_loaded_says_why(client, kind):
+    content, handler, error_type, text = UNLOADABLE[kind]
+    answer = invoke(client, create(client, "nodejs24.x", content, Handler=handler))
+    assert answer.content["errorType"] == error_type
+    assert answer.content["errorMessage"].startswith(text)
+
+
+def test_errors_have_a_trace_and_are_logged(client):
+    source = "exports.handler = async () => { throw Object.assign(new TypeError('bad'), { code: 'E1' }); }"
+    answer = invoke(client, create(client, "nodejs24.x", {"index.js": source}))
+    assert (answer.content["errorType"], answer.content["errorMessage"]) == ("TypeError", "bad")
+    assert answer.content["trace"][0] == "TypeError: bad"
+    assert "/var/task/index.js:1:" in answer.content["trace"][1]
+    line = next(line for line in answer.log.splitlines() if "Invoke Error" in line)
+    moment, request_id, level, text, record = line.split("\t")
+    assert (len(moment), request_id, level, text) == (24, answer.request_id, "ERROR", "Invoke Error ")
+    assert json.loads(record)["code"] == "E1"
+
+
+FATAL = {
+    "Runtime.UnhandledPromiseRejection": "async () => { Promise.reject(new Error('lost')); await pause(5000); }",
+    "RangeError": "async () => { setTimeout(() => { throw new RangeError('lost'); }, 5); await pause(5000); }",
+}
+
+
+@pytest.mark.parametrize("kind", FATAL)
+def test_what_nobody_catches_ends_the_invocation(client, kind):
+    pause = "const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));"
+    answer = invoke(client, create(client, "nodejs24.x", {"index.js": f"{pause}\nexports.handler = {FATAL[kind]}"}))
+    assert (answer.error, answer.content["errorType"]) == ("Unhandled", kind)
+    assert answer.content["errorMessage"] in ("lost", "Error: lost")
+
+
+def test_what_is_no_json_is_an_error(client):
+    source = "exports.handler = async () => { const a = {}; a.a = a; return a; }"
+    answer = invoke(client, create(client, "nodejs24.x", {"index.js": source}))
+    assert answer.content["errorMessage"] == "Unable to stringify response body"
+
+
+LOGGING = "exports.handler = async () => { console.debug('d'); console.log('a\\nb', { x: 1 }); console.error('e'); }"
+
+
+def test_the_console_in_text(client):
+    answer = invoke(client, create(client, "nodejs24.x", {"index.js": LOGGING}))
+    lines = [line.split("\t")[1:] for line in answer.log.splitlines() if "\t" in line and "Duration" not in line]
+    assert lines == [
+        [answer.request_id, "DEBUG", "d"],
+        [answer.request_id, "INFO", "a"],
+        [answer.request_id, "ERROR", "e"],
+    ]
+
+
+def test_the_console_in_json_with_a_level(client):
+    logging = {"LoggingConfig": {"LogFormat": "JSON", "ApplicationLogLevel": "INFO"}}
+    answer = invoke(client, create(client, "nodejs24.x", {"index.js": LOGGING}, **logging))
+    records = [json.loads(line) for line in answer.log.splitlines() if '"message"' in line]
+    shown = [(one["level"], one["message"], one["requestId"]) for one in records]
+    assert shown == [("INFO", "a\nb { x: 1 }", answer.request_id), ("ERROR", "e", answer.request_id)]
+
+
+def streamed(client, name, event=None):
+    response = client.invoke_with_response_stream(FunctionName=name, Payload=json.dumps(event))
+    parts, complete = [], {}
+    for one in response["EventStream"]:
+        if "PayloadChunk" in one:
+            parts.append(one["PayloadChunk"]["Payload"])
+        else:
+            complete = one["InvokeComplete"]
+    return b"".join(parts), complete
+
+
+def test_an_answer_streams(client):
+    name = create(client, "nodejs24.x", files("nodejs24.x", "streams"))
+    for _time in range(2):
+        body, complete = streamed(client, name)
+        assert (body, complete.get("ErrorCode")) == (b"one two", None)
+    answer = client.invoke(FunctionName=name)  # whoever does not stream gets it whole
+    assert answer["Payload"].read() == b"one two"
+
+
+def test_an_answer_for_http_begins_with_its_metadata(client):
+    source = """
+    exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+      const http = awslambda.HttpResponseStream.from(stream, { statusCode: 201, headers: { 'x-a': 'b' } });
+      http.write('text');
+      http.end();
+    });
+    """
+    body, _complete = streamed(client, create(client, "nodejs24.x", {"index.js": source}))
+    head, _zeros, text = body.partition(b"\0" * 8)
+    assert (json.loads(head), text) == ({"statusCode": 201, "headers": {"x-a": "b"}}, b"text")
+
+
+def test_an_error_within_a_stream_ends_it_with_its_type(client):
+    source = (
+        "exports.handler = awslambda.streamifyResponse(async (e, s) => { s.write('a'); throw new TypeError('mid'); })"
+    )
+    name = create(client, "nodejs24.x", {"index.js": source})
+    for _time in range(2):
+        body, complete = streamed(client, name)
+        assert (body, complete["ErrorCode"]) == (b"a", "TypeError")
+        assert json.loads(complete["ErrorDetails"])["errorMessage"] == "mid"
+
+
+def test_a_wrapper_script_may_change_what_is_executed(client):
+    content = {
+        "index.js": "exports.handler = async () => [process.env.ADDED, process.argv[1]]",
+        "wrapper": '#!/bin/sh\nexport ADDED="$(basename "$1")"\nexec "$@"\n',
+    }
+    variables = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper"}}
+    name = create(client, "nodejs24.x", content, Environment=variables)
+    assert invoke(client, name).content == ["node", "/var/runtime/bootstrap.cjs"]
+    missing = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/missing"}}
+    answer = invoke(client, create(client, "nodejs24.x", content, Environment=missing))
+    assert answer.content["errorMessage"].endswith("Error: Runtime exited with error: exit status 127")

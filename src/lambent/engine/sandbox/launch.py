@@ -336,8 +336,10 @@ class Launcher:
             sandbox.discard()
             return
         sandbox.serve_listener("listener", self._on_listener)
-        sandbox.serve_listener("proxy", self._on_proxy if order.with_egress else None)
         future.set_result(sandbox)
+        # Whoever claimed it goes first: who connects before the proxy knows of it, waits.
+        serve = self._on_proxy if order.with_egress else None
+        asyncio.get_running_loop().call_soon(sandbox.serve_listener, "proxy", serve)
 
     def _ask(self, what: str, environment_id: str) -> None:
         self._send({"op": what, "id": environment_id})

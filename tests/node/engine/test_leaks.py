@@ -141,7 +141,9 @@ def _remains(pid, data_dir):
                 for path in cgroups.launcher_folders():
                     if Path(path).name == folder:
                         found[kind, "cgroups"] += len(next(os.walk(path))[1])
-    # Networks are used again: how many there are depends on how many environments there were at once.
+    # Networks are used again: how many there are depends on how many environments there were at once. Each has the
+    # listener of the proxy.
+    found["launcher", "socket:"] -= found["launcher", "net:"]
     found["launcher", "net:"] = found["launcher", "net:"] > 64 + 2 * len(WAYS)
     # SQLite keeps its connections, one for each thread that has read.
     return {key: count for key, count in found.items() if key != ("node", "file")}

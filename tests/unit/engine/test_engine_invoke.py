@@ -474,7 +474,7 @@ def test_a_function_that_speaks_for_the_runtime_harms_itself_only(tmp_path: Path
     async def script(plain: PlainEngine, folder: Path) -> None:
         spec = function(folder, "app.fake_answer")
         await plain.invoke(spec, frames.decode("latin-1"))
-        await until(lambda: not plain.engine.environments)
+        await until(plain.launchers[0].sandboxes[0].exited.done)
         assert (await plain.invoke(function(folder, "app.echo"), 1)).payload == b"1"
 
     play(script, tmp_path)

@@ -292,7 +292,7 @@ def test_frames_out_of_turn_end_the_environment(tmp_path: Path, sent: list[list[
             _chunks, result = await whole(plain, spec, {"frames": sent})
             assert result.function_error == code
             assert json.loads(result.payload)["errorType"] == "Runtime.ExitError"
-            await until(lambda: plain.engine.environments == 0)
+            await until(plain.launchers[0].sandboxes[0].exited.done)
 
     asyncio.run(main())
 

@@ -153,6 +153,10 @@ class Connection:
         self._server.serve(self)
 
     @property
+    def is_open(self) -> bool:
+        return self._socket.fileno() >= 0
+
+    @property
     def path(self) -> str:
         return self._url.partition(b"?")[0].decode("latin-1")
 

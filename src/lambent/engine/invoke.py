@@ -19,7 +19,8 @@ from lambent.aws.trace import new_trace, with_part
 from lambent.clock import Clock
 from lambent.engine import pool
 from lambent.engine.admission import Admission, Allotment, Release, throttled
-from lambent.engine.environment import INIT_LIMIT_S, Environment, InitFailure, Run, Sandbox, Surroundings
+from lambent.engine.environment import INIT_LIMIT_S, Environment, Sandbox, Surroundings
+from lambent.engine.extension_phases import extension_paths, external_extensions
 from lambent.engine.gauges import Gauges
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
@@ -27,6 +28,7 @@ from lambent.engine.log_stream import Event
 from lambent.engine.metrics import FunctionMetrics, Resource
 from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned, init_limit_s
 from lambent.engine.report import Report
+from lambent.engine.runs import InitFailure, Run
 from lambent.engine.sandbox.launch import Order
 from lambent.engine.spec import ON_DEMAND, PROVISIONED, FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Phase
@@ -242,6 +244,7 @@ class Engine:
             at_ms=summary.started_ms,
             duration_ms=summary.duration_ms,
             has_failed=summary.has_failed,
+            post_runtime_ms=summary.post_runtime_ms,
         )
         self.log.info(
             "engine.invoke",
@@ -339,7 +342,7 @@ class Engine:
             layer_dirs=spec.layer_dirs,
             memory_mb=spec.memory_mb,
             ephemeral_mb=spec.ephemeral_mb,
-            with_runtime_api=EXEC_WRAPPER in spec.environment,
+            with_runtime_api=EXEC_WRAPPER in spec.environment or bool(external_extensions(spec.layer_dirs)),
             with_egress=not spec.in_vpc,
         )
         assert self._home is not None
@@ -489,6 +492,7 @@ class Engine:
 
     async def _bury(self, environment: Environment) -> None:
         try:
+            await environment.shut_down()
             await environment.sandbox.kill()
         except Exception:  # one environment's remains must not end the node; the next start cleans up
             self.log.error("environment.kill_failed", environment=environment.id, function=environment.spec.arn)
@@ -502,6 +506,7 @@ def _order(spec: FunctionSpec, place: Place, environment: Mapping[str, str]) -> 
         "sys_path": sys_path(spec, place),
         "via_http": EXEC_WRAPPER in spec.environment,
         "wrapper": spec.environment.get(EXEC_WRAPPER),
+        "extensions": extension_paths(spec.layer_dirs, place.layer_roots),
     }
 
 

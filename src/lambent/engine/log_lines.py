@@ -37,6 +37,16 @@ class InitReport:
     error_type: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtensionReport:
+    """Where an extension is in its life."""
+
+    name: str
+    state: str
+    events: tuple[str, ...]
+    error_type: str | None = None
+
+
 class TextLines:
     """The lines of the Text format, each with its line end."""
 
@@ -54,6 +64,12 @@ class TextLines:
             return []
         head = f"INIT_REPORT Init Duration: {init.duration_ms:.2f} ms\tPhase: {init.phase}\tStatus: {init.status}"
         return [f"{head}{_error_tail(init.error_type)}\n"]
+
+    def extension(self, extension: ExtensionReport) -> list[str]:
+        """An extension is ready, or has failed."""
+        events = ", ".join(extension.events)
+        head = f"EXTENSION\tName: {extension.name}\tState: {extension.state}\tEvents: [{events}]"
+        return [f"{head}{_error_tail(extension.error_type)}\n"]
 
     def start(self, invocation: Invocation) -> list[str]:
         return [f"START RequestId: {invocation.request_id} Version: {self._spec.version}\n"]
@@ -111,6 +127,12 @@ class JsonLines:
         level = "WARN" if has_failed else "DEBUG" if is_on_demand else "INFO"
         metrics = {"metrics": {"durationMs": round(init.duration_ms, 3)}}
         return done + self._lines(level, "initReport", record | metrics)
+
+    def extension(self, extension: ExtensionReport) -> list[str]:
+        record: dict[str, Any] = {"name": extension.name, "state": extension.state, "events": list(extension.events)}
+        if extension.error_type:
+            record["errorType"] = _shown(extension.error_type)
+        return self._lines("WARN" if extension.error_type else "DEBUG", "extension", record)
 
     def start(self, invocation: Invocation) -> list[str]:
         record = {

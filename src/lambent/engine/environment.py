@@ -8,6 +8,7 @@ Source: AWS Lambda Developer Guide, "Understanding the Lambda execution environm
 """
 
 import asyncio
+import dataclasses
 import re
 import time
 from collections.abc import Callable
@@ -21,13 +22,16 @@ from lambent.engine.application_logs import keeps
 from lambent.engine.extension_phases import ExtensionPhases, RuntimeExit
 from lambent.engine.extensions_api import Extension
 from lambent.engine.frames import Channel, FrameChannel, Listener
-from lambent.engine.log_lines import ExtensionReport, InitReport, lines_for
-from lambent.engine.log_stream import Event, LogPipe
+from lambent.engine.log_lines import ExtensionReport, InitReport, JsonLines, Lines, lines_for
+from lambent.engine.log_stream import Event, ExtensionText, LogPipe
+from lambent.engine.metadata_api import BASE as METADATA
+from lambent.engine.metadata_api import TOKEN_VARIABLE, MetadataApi
 from lambent.engine.runs import Exit, InitFailure, Outcome, Run, init_error_document
 from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.spec import ON_DEMAND, FunctionSpec
 from lambent.engine.states import Happening, Phase
 from lambent.engine.stream import MAX_BYTES
+from lambent.engine.telemetry import Telemetry
 
 INIT_LIMIT_S: Final = 10.0
 """How long Init may take before it is done again inside the first invocation. Source: the guide, "Init phase"."""
@@ -92,11 +96,12 @@ class Environment(Listener):
         self._around = around
         self._loop = asyncio.get_running_loop()
         self.born = around.clock.elapsed()
-        self._lines = lines_for(spec, around.clock.now, stream, around.initialization_type)
+        self._lines: Lines | Telemetry = lines_for(spec, around.clock.now, stream, around.initialization_type)
         is_json = spec.log_format.upper() == "JSON"
         self._keeps = keeps(spec.application_log_level or "INFO") if is_json else None
         self._logs = LogPipe(sandbox.output, self._log, around.clock.now_ms)
         self._extensions: ExtensionPhases | None = None
+        self._telemetry: Telemetry | None = None
         self._channel: Channel = self._talk()
         self._is_runtime_ready = False
         self._reason = "SPINDOWN"  # of the Shutdown phase
@@ -163,6 +168,8 @@ class Environment(Listener):
             if self.is_frozen:
                 self.sandbox.thaw()
                 self.is_frozen = False
+            if self._telemetry:
+                self._telemetry.flush()
             await self._extensions.shut_down(self._reason, self._around.clock.machine_now)
 
     # What the runtime says
@@ -359,8 +366,22 @@ class Environment(Listener):
             api = RuntimeApi(self.sandbox.runtime_api, self.sandbox.control, self)
             names = [path.rpartition("/")[2] for path in self._around.order.get("extensions", ())]
             self._extensions = ExtensionPhases(self.spec, self.sandbox, api, names, self)
+            token = self._around.order["environment"].get(TOKEN_VARIABLE, "")
+            api.others[METADATA] = MetadataApi(self.spec.region, token).serve
+            if names:
+                self._attend_telemetry(api, self._extensions)
             return api
         return FrameChannel(self.sandbox.control, self)
+
+    def _attend_telemetry(self, api: RuntimeApi, phases: ExtensionPhases) -> None:
+        now = self._around.clock.now
+        lines = lines_for(self.spec, now, self.stream, self._around.initialization_type)
+        everything = dataclasses.replace(self.spec, system_log_level="DEBUG")
+        records = JsonLines(everything, now, self.stream, self._around.initialization_type)
+        self._telemetry = Telemetry(lines, records, phases, self._say)
+        self._lines = self._telemetry
+        self._logs.tell_extensions_apart()
+        api.others |= self._telemetry.serve()
 
     def _start(self, run: Run) -> None:
         self.run = run
@@ -404,6 +425,9 @@ class Environment(Listener):
         """The runtime has answered. With extensions still at work the caller gets that at once, and the rest later."""
         if self._extensions and not self._extensions.members.are_ready:
             run.outcome = outcome
+            if self._telemetry:
+                self._logs.drain(flush=True)
+                self._telemetry.runtime_done(self._summary(run, outcome))
             if not run.invocation.want_tail:  # which ends with the REPORT
                 run.respond(outcome.payload, run.function_error(outcome))
             return
@@ -413,13 +437,22 @@ class Environment(Listener):
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
         """The last log lines of an invocation, then its answer."""
-        payload, status, error_type = outcome.payload, outcome.status, outcome.error_type
-        duration_s = time.perf_counter() - run.started
         self._cancel_timer()
         self._logs.drain(flush=True)
         self._show_start(run)
         self.run = None
-        summary = report.Report(
+        summary = self._summary(run, outcome)
+        self._init_duration_ms = None
+        now_ms = self._around.clock.now_ms()
+        self._log_of(run, [(now_ms, line) for line in self._lines.end(summary)])
+        self._around.owner.has_reported(self, run, summary)
+        run.answer(outcome.payload, run.function_error(outcome))
+
+    def _summary(self, run: Run, outcome: Outcome) -> report.Report:
+        """What an invocation took until now."""
+        payload, status, error_type = outcome.payload, outcome.status, outcome.error_type
+        duration_s = time.perf_counter() - run.started
+        return report.Report(
             request_id=run.invocation.request_id,
             duration_ms=self.spec.timeout_s * 1000.0 if status == "timeout" else duration_s * 1000,
             memory_mb=self.spec.memory_mb,
@@ -434,11 +467,6 @@ class Environment(Listener):
             trace_header=run.invocation.trace_header,
             post_runtime_ms=self._post_runtime_ms(run),
         )
-        self._init_duration_ms = None
-        now_ms = self._around.clock.now_ms()
-        self._log_of(run, [(now_ms, line) for line in self._lines.end(summary)])
-        self._around.owner.has_reported(self, run, summary)
-        run.answer(payload, run.function_error(outcome))
 
     def _post_runtime_ms(self, run: Run) -> float | None:
         if self._extensions is None or self._extensions.members.is_empty:
@@ -470,6 +498,8 @@ class Environment(Listener):
             self._close()
 
     def _close(self) -> None:
+        if self._telemetry:
+            self._telemetry.close()
         if self._extensions:
             self._extensions.close()
         self._channel.close()
@@ -496,8 +526,13 @@ class Environment(Listener):
         self._log_of(run or self.run, [(now_ms, message) for message in messages])
 
     def _log(self, events: list[Event]) -> None:
-        if self._keeps:
-            events = [event for event in events if self._keeps(event[1])]
+        keeps = self._keeps
+        if self._telemetry:
+            self._telemetry.logged(events)
+            is_kept = [isinstance(message, ExtensionText) or not keeps or keeps(message) for _moment, message in events]
+            events = [(moment, str(message)) for (moment, message), kept in zip(events, is_kept, strict=True) if kept]
+        elif keeps:
+            events = [event for event in events if keeps(event[1])]
         self._log_of(self.run, events)
 
     def _log_of(self, run: Run | None, events: list[Event]) -> None:

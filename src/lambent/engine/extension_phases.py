@@ -66,6 +66,8 @@ class ExtensionPhases:
         self.members = Extensions(names, about, spec.account, self)
         api.others[BASE] = self.members.serve
         self._supervision = Supervision(sandbox.control, self._on_exited) if names else None
+        self.connect = self._supervision.connect if self._supervision else None
+        """Asks for a connection to a listener inside; None where nobody there can make one."""
         loop = asyncio.get_running_loop()
         self._runtime_gone: asyncio.Future[None] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()  # every external extension

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, Final
 
 from lambent.aws.caller import Scope
@@ -25,6 +26,7 @@ from lambent.engine.gauges import Gauges
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.log_stream import Event
+from lambent.engine.metadata_api import API_VARIABLE, TOKEN_VARIABLE
 from lambent.engine.metrics import FunctionMetrics, Resource
 from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned, init_limit_s
 from lambent.engine.report import Report
@@ -321,11 +323,14 @@ class Engine:
         self, sandbox: Sandbox, spec: FunctionSpec, stream: str, secrets: Mapping[str, str], kind: str
     ) -> Environment:
         place = self.settings.place if self.settings.has_walls else self._place_without_walls(spec, sandbox)
+        environment = variables(spec, stream, secrets, place, kind) | self._first_trace()
+        if sandbox.runtime_api is not None:
+            environment |= {API_VARIABLE: place.runtime_api, TOKEN_VARIABLE: token_urlsafe(32)}
         around = Surroundings(
             clock=self.clock,
             owner=self,
             write_log=lambda events: self.append_log(spec.scope, spec.group, stream, events),
-            order=_order(spec, place, {**variables(spec, stream, secrets, place, kind), **self._first_trace()}),
+            order=_order(spec, place, environment),
             init_limit_s=self.settings.init_limit_s if kind == ON_DEMAND else init_limit_s(spec.timeout_s),
             initialization_type=kind,
         )

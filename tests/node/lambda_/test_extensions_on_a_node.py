@@ -86,13 +86,13 @@ def messages(lambent, name, wanted):
 def test_a_function_asks_an_extension_on_localhost_and_the_extension_hears_of_its_end(lambent, client):
     layers = [layer_of(client, secrets=SECRETS), layer_of(client, **{"quiet.sh": QUIET_BASH})]
     name = create(client, FUNCTION, Layers=layers)
-    answer = call(client, name, "db")
+    answer = call(client, name, "db", LogType="Tail")  # answered when the extensions are done too
     assert "asked" in answer, (answer, messages(lambent, name, "REPORT"))
     assert answer["asked"] == "/secretsmanager/get?secretId=db"
     assert answer["uid"] == answer["mine"]
     assert answer["processes"] == ["quiet.sh", "secrets"]
     assert "_HANDLER" not in answer["names"]
-    assert call(client, name, "again")["asked"].endswith("again")
+    assert call(client, name, "again", LogType="Tail")["asked"].endswith("again")
     client.delete_function(FunctionName=name)
     log = messages(lambent, name, "secrets hear SHUTDOWN")
     assert f"secrets know {name}\n" in log
@@ -101,3 +101,68 @@ def test_a_function_asks_an_extension_on_localhost_and_the_extension_hears_of_it
     assert "EXTENSION\tName: secrets\tState: Ready\tEvents: [INVOKE, SHUTDOWN]\n" in log
     assert log.count("secrets hear INVOKE \n") == 2
     assert "secrets hear SHUTDOWN SPINDOWN\n" in log
+
+
+TELEMETRY = """#!/var/lang/bin/python3
+import http.client, http.server, json, os, threading
+
+class Taker(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        events = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.end_headers()
+        for event in events:
+            if event["type"] != "extension":
+                print("taken", event["type"], json.dumps(event["record"]), flush=True)
+
+    def log_message(self, *arguments):
+        pass
+
+server = http.server.HTTPServer(("sandbox.localdomain", 4243), Taker)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+
+def ask(method, path, body=None, **headers):
+    api.request(method, path, body and json.dumps(body), {k.replace("_", "-"): v for k, v in headers.items()})
+    answer = api.getresponse()
+    return answer.headers, json.loads(answer.read())
+
+headers, _ = ask("POST", "/2020-01-01/extension/register", {"events": ["INVOKE", "SHUTDOWN"]},
+                 Lambda_Extension_Name="taker")
+me = {"Lambda_Extension_Identifier": headers["Lambda-Extension-Identifier"]}
+destination = {"protocol": "HTTP", "URI": "http://sandbox.localdomain:4243/"}
+wanted = {"schemaVersion": "2025-01-29", "types": ["platform", "function"], "destination": destination}
+print("subscribed", ask("PUT", "/2022-07-01/telemetry", wanted | {"buffering": {"timeoutMs": 25}}, **me)[1], flush=True)
+while ask("GET", "/2020-01-01/extension/event/next", **me)[1]["eventType"] != "SHUTDOWN":
+    pass
+threading.Event().wait(0.3)
+"""
+ASK_METADATA = """
+import json, os, urllib.error, urllib.request
+
+def ask(token, method="GET"):
+    url = f"http://{os.environ['AWS_LAMBDA_METADATA_API']}/2026-01-15/metadata/execution-environment"
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers, method=method)) as answer:
+            return [answer.status, json.loads(answer.read()), answer.headers["Cache-Control"]]
+    except urllib.error.HTTPError as error:
+        return [error.code]
+
+def handler(event, context):
+    print({"a": 1})
+    mine = os.environ["AWS_LAMBDA_METADATA_TOKEN"]
+    return [ask(mine), ask("another"), ask(mine, "PUT")]
+"""
+
+
+def test_an_extension_gets_telemetry_inside_and_a_function_its_metadata(lambent, client):
+    name = create(client, ASK_METADATA, Layers=[layer_of(client, taker=TELEMETRY)])
+    right, wrong, put = call(client, name)
+    assert right == [200, {"AvailabilityZoneID": "use1-az1"}, "private, max-age=43200, immutable"]
+    assert (wrong, put) == ([401], [405])
+    client.delete_function(FunctionName=name)
+    log = messages(lambent, name, "taken platform.report")
+    assert "subscribed OK\n" in log
+    assert "taken function \"{'a': 1}\\n\"\n" in log
+    assert any(message.startswith("taken platform.report ") for message in log)

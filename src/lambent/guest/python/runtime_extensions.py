@@ -13,10 +13,18 @@ import select
 import signal
 import socket
 import struct
+import time
 from typing import Any, NoReturn
 
-START, EXITED = 3, 24
+START, CONNECT = 3, 4
+EXITED, CONNECTED = 24, 25
 _HEAD = struct.Struct("!IB")
+_PORT = struct.Struct("!H")
+_CONNECT_LIMIT_S = 0.25  # to this machine; only a listener that takes nobody makes it wait
+# A frame of the log whose writer is an extension, short enough for the kernel not to mix it with another's.
+_LOG_HEAD = struct.Struct("!IIQ")
+_FROM_EXTENSION = 0xA55A0004
+_MOST_LOG_BYTES = select.PIPE_BUF - _LOG_HEAD.size
 _RUNTIME = ""
 # Source: the guide, "Environment variables" of the Extensions API.
 _HIDDEN = (
@@ -43,6 +51,7 @@ def stand_between(paths: "list[str]", control: socket.socket) -> None:
     parent.wait_for_start()
     if parent.fork(_RUNTIME):
         parent.wait_for_ever()
+    parent.leave()
 
 
 class _Parent:
@@ -50,6 +59,8 @@ class _Parent:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self._output, self._their_output = os.pipe()
+        self._line = b""
         self._names: dict[int, str] = {}
         self._death, self._wakeup = os.pipe()
         os.set_blocking(self._wakeup, False)
@@ -62,7 +73,14 @@ class _Parent:
         if not os.access(path, os.X_OK):
             self._report(name, 126)
         elif not self.fork(name):
+            os.dup2(self._their_output, 1)
+            os.dup2(self._their_output, 2)
             _become_extension(path)
+
+    def leave(self) -> None:
+        """In the runtime's process, which has its own output and speaks over HTTP."""
+        os.close(self._their_output)
+        self._control.close()
 
     def fork(self, name: str) -> int:
         """As os.fork; the child is nobody's parent yet."""
@@ -72,25 +90,63 @@ class _Parent:
             return pid
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.close(self._death)
-        os.close(self._wakeup)
+        for fd in (self._death, self._wakeup, self._output):
+            os.close(fd)
         return 0
 
     def wait_for_start(self) -> None:
-        while True:
-            readable, _, _ = select.select([self._control.fileno(), self._death], [], [])
-            if self._death in readable:
-                self._bury()
-            if self._control.fileno() in readable:
-                if self._control.recv(_HEAD.size) != _HEAD.pack(0, START):
-                    os._exit(0)  # the platform is gone
-                return
+        while not self._wait():
+            pass
 
     def wait_for_ever(self) -> NoReturn:
         signal.signal(signal.SIGTERM, self._pass_on)
         while True:
-            select.select([self._death], [], [])
+            self._wait()
+
+    def _wait(self) -> bool:
+        """Does what there is to do next; whether the platform wants the runtime to start."""
+        control = self._control.fileno()
+        readable, _, _ = select.select([control, self._death, self._output], [], [])
+        if self._output in readable:
+            self._log()
+        if self._death in readable:
             self._bury()
+        return control in readable and self._obey()
+
+    def _obey(self) -> bool:
+        head = self._control.recv(_HEAD.size, socket.MSG_WAITALL)
+        if len(head) < _HEAD.size:
+            os._exit(0)  # the platform is gone
+        length, kind = _HEAD.unpack(head)
+        if kind == CONNECT:
+            self._connect(_PORT.unpack(self._control.recv(length, socket.MSG_WAITALL))[0])
+        return bool(kind == START)
+
+    def _connect(self, port: int) -> None:
+        """Hands the platform a connection to a listener in here, which it could not reach."""
+        try:
+            with socket.create_connection(("127.0.0.1", port), _CONNECT_LIMIT_S) as connection:
+                socket.send_fds(self._control, [_HEAD.pack(1, CONNECTED) + b"1"], [connection.fileno()])
+        except OSError:
+            self._control.sendall(_HEAD.pack(1, CONNECTED) + b"0")
+
+    def _log(self) -> None:
+        """Passes on what extensions wrote, line by line."""
+        self._line += os.read(self._output, 65536)
+        while b"\n" in self._line or len(self._line) >= _MOST_LOG_BYTES:
+            end = self._line.find(b"\n", 0, _MOST_LOG_BYTES) + 1 or _MOST_LOG_BYTES
+            self._write(self._line[:end])
+            self._line = self._line[end:]
+
+    def _write(self, line: bytes) -> None:
+        os.write(1, _LOG_HEAD.pack(_FROM_EXTENSION, len(line), time.time_ns() // 1000) + line)
+
+    def _log_the_rest(self) -> None:
+        while select.select([self._output], [], [], 0)[0]:
+            self._log()
+        if self._line:
+            self._write(self._line)
+            self._line = b""
 
     def _bury(self) -> None:
         os.read(self._death, 4096)
@@ -98,6 +154,7 @@ class _Parent:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
+            self._log_the_rest()
             if pid in self._names:
                 self._report(self._names.pop(pid), os.waitstatus_to_exitcode(status))
 

@@ -48,7 +48,7 @@ register("INVOKE", name="inside")
 
 def follow():
     while True:
-        print("inside INVOKE", next_event()["requestId"])
+        print(f"inside INVOKE {next_event()['requestId']}")
 
 
 threading.Thread(target=follow, daemon=True).start()

@@ -8,42 +8,39 @@ Source: AWS Lambda Developer Guide, "Understanding the Lambda execution environm
 """
 
 import asyncio
+import dataclasses
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from lambent.aws.trace import new_trace
 from lambent.clock import Clock
 from lambent.engine import report, states
 from lambent.engine.application_logs import keeps
+from lambent.engine.extension_phases import ExtensionPhases, RuntimeExit
+from lambent.engine.extensions_api import Extension
 from lambent.engine.frames import Channel, FrameChannel, Listener
-from lambent.engine.log_lines import InitReport, lines_for
-from lambent.engine.log_stream import Event, LogPipe
+from lambent.engine.log_lines import ExtensionReport, InitReport, JsonLines, Lines, lines_for
+from lambent.engine.log_stream import Event, ExtensionText, LogPipe
+from lambent.engine.metadata_api import BASE as METADATA
+from lambent.engine.metadata_api import TOKEN_VARIABLE, MetadataApi
+from lambent.engine.runs import Exit, InitFailure, Outcome, Run, init_error_document
 from lambent.engine.runtime_api import RuntimeApi
-from lambent.engine.spec import ON_DEMAND, FunctionSpec, Invocation, InvocationResult
+from lambent.engine.spec import ON_DEMAND, FunctionSpec
 from lambent.engine.states import Happening, Phase
 from lambent.engine.stream import MAX_BYTES
+from lambent.engine.telemetry import Telemetry
 
 INIT_LIMIT_S: Final = 10.0
 """How long Init may take before it is done again inside the first invocation. Source: the guide, "Init phase"."""
 
 TAIL_BYTES: Final = 4096
-_CONTINUATIONS: Final = bytes(range(0x80, 0xC0))  # bytes that only go on with a UTF-8 character
 _MEDIA_TYPE: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _JSON: Final = "application/json"
 _BYTES: Final = "application/octet-stream"
 _MEMORY_READ_S: Final = 0.05  # reading the peak is a system call on a kernel file; not on each of many short runs
-
-
-class Exit(Protocol):
-    """How an environment's first process ended: an exit code, or a signal's negative number."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def out_of_memory(self) -> bool: ...
 
 
 class Sandbox(Protocol):
@@ -59,64 +56,10 @@ class Sandbox(Protocol):
     def thaw(self) -> None: ...
     def throttle_cpu(self) -> None: ...
     def max_memory_bytes(self) -> int: ...
+    def terminate(self) -> None: ...
     async def kill(self) -> None: ...
     async def stop(self) -> None: ...
     def discard(self) -> None: ...
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """One invocation on its way: waiting for an environment, then running in one."""
-
-    spec: FunctionSpec
-    invocation: Invocation
-    future: "asyncio.Future[InvocationResult]"
-    release: Callable[[], None]  # gives the concurrency slot back, once
-    started: float = 0.0  # time.perf_counter(); the loop's own clock may tick in milliseconds
-    started_ms: int = 0  # since the epoch
-    is_shown: bool = False  # its START is in the log
-    first_byte: float | None = None  # time.perf_counter(), of an answer that comes in chunks
-    deadline: float = 0.0  # loop time
-    tail: bytearray = field(default_factory=bytearray)
-
-    def answer(self, payload: bytes, function_error: str | None = None) -> None:
-        """Ends the run. Whoever waited may be gone; the slot comes back all the same."""
-        self.release()
-        if not self.future.done():
-            # Cut to its length, the tail may begin within a character; what is left of that is left out.
-            tail = bytes(self.tail).lstrip(_CONTINUATIONS) if self.invocation.want_tail else None
-            self.future.set_result(InvocationResult(payload=payload, function_error=function_error, log_tail=tail))
-        if self.invocation.stream:
-            self.invocation.stream.end()
-
-    def fail(self, error: Exception) -> None:
-        """Ends the run because the platform could not do it."""
-        self.release()
-        if not self.future.done():
-            self.future.set_exception(error)
-        if self.invocation.stream:
-            self.invocation.stream.end()
-
-    def written(self, payload: bytes) -> int:
-        """How many bytes the answer has that ends with this payload."""
-        stream = self.invocation.stream
-        return stream.size if stream and stream.has_begun else len(payload)
-
-    @property
-    def is_streaming(self) -> bool:
-        """Whether a part of the answer has been passed on already."""
-        return self.invocation.stream is not None and self.invocation.stream.has_begun
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitFailure:
-    """Why an environment never got ready."""
-
-    document: bytes | None  # the runtime's own error; None where the process ended or took too long
-    status: str  # error or timeout
-    error_type: str | None
-    exit: Exit | None = None
-    reason: str | None = None  # in AWS's words, where no runtime could be started
 
 
 class Owner(Protocol):
@@ -154,11 +97,15 @@ class Environment(Listener):
         self._around = around
         self._loop = asyncio.get_running_loop()
         self.born = around.clock.elapsed()
-        self._lines = lines_for(spec, around.clock.now, stream, around.initialization_type)
+        self._lines: Lines | Telemetry = lines_for(spec, around.clock.now, stream, around.initialization_type)
         is_json = spec.log_format.upper() == "JSON"
         self._keeps = keeps(spec.application_log_level or "INFO") if is_json else None
         self._logs = LogPipe(sandbox.output, self._log, around.clock.now_ms)
+        self._extensions: ExtensionPhases | None = None
+        self._telemetry: Telemetry | None = None
         self._channel: Channel = self._talk()
+        self._is_runtime_ready = False
+        self._reason = "SPINDOWN"  # of the Shutdown phase
         self._timer: asyncio.TimerHandle | None = None
         self._has_exited = False
         self._began = 0.0
@@ -201,6 +148,8 @@ class Environment(Listener):
         else:
             self._start(run)
         self._channel.open(self._around.order)
+        if self._extensions:
+            self._extensions.open()
 
     def warn(self, text: str) -> None:
         """Tells the function's owner something, in its log."""
@@ -232,8 +181,18 @@ class Environment(Listener):
         self._end(Happening.RETIRED)
         if run:
             document = report.exited(run.invocation.request_id, -9)
-            self._finish(run, document, status="error", error_type="Runtime.ExitError")
+            self._finish(run, Outcome(payload=document, status="error", error_type="Runtime.ExitError"))
         self._around.owner.has_ended(self, None)
+
+    async def shut_down(self) -> None:
+        """Gives extensions the time of the Shutdown phase, once its end is decided. Nothing is killed."""
+        if self.phase is Phase.SHUTDOWN and self._extensions and self._extensions.shutdown_s:
+            if self.is_frozen:
+                self.sandbox.thaw()
+                self.is_frozen = False
+            if self._telemetry:
+                self._telemetry.flush()
+            await self._extensions.shut_down(self._reason, self._around.clock.machine_now)
 
     # What the runtime says
 
@@ -242,7 +201,23 @@ class Environment(Listener):
         if self.phase is not Phase.INIT:
             self.on_violation("ready twice")
             return
+        self._is_runtime_ready = True
+        if self._extensions is None or self._extensions.members.are_ready:
+            self._initialised()
+
+    def on_extensions_ready(self) -> None:
+        """Every extension waits for its next event: Init is over, or the invocation."""
+        if self.phase is Phase.INIT and self._is_runtime_ready:
+            self._initialised()
+        elif self.phase is Phase.BUSY and self.run and self.run.outcome:
+            self._conclude(self.run, self.run.outcome)
+
+    def _initialised(self) -> None:
         self._move(Happening.READY)
+        if self._extensions:
+            self._extensions.members.is_open = False
+            for one in self._extensions.members:
+                self._say(*self._lines.extension(_report_of(one)))
         self.sandbox.throttle_cpu()
         init_ms = (time.perf_counter() - self._began) * 1000
         if self.run:
@@ -266,26 +241,24 @@ class Environment(Listener):
                 stream.begin(_JSON)
                 stream.write(payload)
                 payload = b""
-            self._finish(run, payload, status="success", error_type=None)
-            self._become_idle()
+            self._conclude(run, Outcome(payload=payload))
 
     def on_error(self, document: bytes) -> None:
         """The handler raised, or its answer is no JSON."""
         if run := self._responded():
             # For the platform the invocation went well: the runtime answered. REPORT has no status then.
-            self._finish(run, document, status="success", error_type=None, function_error="Unhandled")
-            self._become_idle()
+            self._conclude(run, Outcome(payload=document, function_error="Unhandled"))
 
     def on_oversized(self) -> None:
         """The answer is too long to be passed on."""
         if run := self._responded():
-            self._finish(run, report.response_too_large(), status="error", error_type="Function.ResponseSizeTooLarge")
-            self._become_idle()
+            kind = "Function.ResponseSizeTooLarge"
+            self._conclude(run, Outcome(payload=report.response_too_large(), status="error", error_type=kind))
 
     def on_stream(self, content_type: str) -> None:
         """The answer comes in chunks."""
         run = self.run if self.phase is Phase.BUSY else None
-        if run is None or run.invocation.stream is None or run.is_streaming:
+        if run is None or run.invocation.stream is None or run.is_streaming or run.outcome:
             self.on_violation("a stream that nobody waits for")
             return
         # It becomes a header of somebody's response: nothing in it may end the line.
@@ -296,7 +269,7 @@ class Environment(Listener):
     def on_chunk(self, data: bytes) -> None:
         """A part of the answer."""
         run = self.run
-        stream = run.invocation.stream if run and run.is_streaming else None
+        stream = run.invocation.stream if run and run.is_streaming and not run.outcome else None
         if run is None or stream is None:
             self.on_violation("a chunk outside a stream")
             return
@@ -304,8 +277,8 @@ class Environment(Listener):
         stream.write(data if len(data) <= room else data[:room])
         if len(data) > room:
             self._end(Happening.VIOLATED)
-            document = report.response_too_large(MAX_BYTES)
-            self._finish(run, document, status="error", error_type="Function.ResponseSizeTooLarge")
+            payload, kind = report.response_too_large(MAX_BYTES), "Function.ResponseSizeTooLarge"
+            self._finish(run, Outcome(payload=payload, status="error", error_type=kind))
             self._around.owner.has_ended(self, None)
 
     def on_stream_end(self, error_type: str | None, document: bytes) -> None:
@@ -314,8 +287,7 @@ class Environment(Listener):
             self.on_violation("the end of no stream")
         elif run := self._responded(after_stream=True):
             # A runtime that tells of its error has answered: "Lambda treats this as a successful response".
-            self._finish(run, document, status="success", error_type=None, function_error=error_type)
-            self._become_idle()
+            self._conclude(run, Outcome(payload=document, function_error=error_type))
 
     def on_init_error(self, document: bytes) -> None:
         """The handler could not be loaded."""
@@ -333,6 +305,29 @@ class Environment(Listener):
         failure = InitFailure(document=None, status="error", error_type="Runtime.InvalidEntrypoint", reason=reason)
         self._init_failed(Happening.INIT_FAILED, failure)
 
+    def on_extension_failed(self, extension: Extension, error_type: str, text: str) -> None:
+        """An extension said that it failed, or has ended: whatever the runtime does, the environment ends."""
+        run = self.run
+        if self.phase in (Phase.SHUTDOWN, Phase.GONE):
+            return
+        self._say(*self._lines.extension(_report_of(extension)))
+        document = report.extension_failed(run.invocation.request_id if run else "", error_type, text)
+        if self.phase is Phase.INIT:
+            self._init_failed(Happening.FAILED, InitFailure(document=document, status="error", error_type=error_type))
+            return
+        self._end(Happening.FAILED)
+        if run:
+            self._finish(run, Outcome(payload=document, status="error", error_type=error_type))
+        self._around.owner.has_ended(self, None)
+
+    def on_runtime_exited(self, how: RuntimeExit) -> None:
+        """The runtime has ended, its parent and the extensions have not."""
+        if self.phase in (Phase.SHUTDOWN, Phase.GONE):
+            return
+        self._has_exited = True
+        self._channel.drain()
+        self._without_runtime(how, Happening.FAILED)
+
     def on_violation(self, text: str) -> None:
         """The function's process speaks out of turn: whatever it is, it is no runtime any more."""
         run, phase = self.run, self.phase
@@ -346,7 +341,7 @@ class Environment(Listener):
         self._end(Happening.VIOLATED)
         if run:
             document = report.exited(run.invocation.request_id, -9)
-            self._finish(run, document, status="error", error_type="Runtime.ExitError")
+            self._finish(run, Outcome(payload=document, status="error", error_type="Runtime.ExitError"))
         self._around.owner.has_ended(self, None)
 
     # What the clock and the kernel say
@@ -367,7 +362,7 @@ class Environment(Listener):
         if self.spec.log_format != "JSON":
             self._say(report.timed_out_line(request_id, timeout_s, self._around.clock.now()))
         self._end(Happening.INIT_TIMED_OUT if self.phase is Phase.INIT else Happening.DEADLINE_PASSED)
-        self._finish(run, report.timed_out(request_id, timeout_s), status="timeout", error_type=None)
+        self._finish(run, Outcome(payload=report.timed_out(request_id, timeout_s), status="timeout"))
         self._around.owner.has_ended(self, None)
 
     def _on_exited(self, exited: "asyncio.Future[Exit]") -> None:
@@ -380,23 +375,43 @@ class Environment(Listener):
             self._move(Happening.EXITED)
             self._close()
             return
-        how, run = exited.result(), self.run
+        self._without_runtime(exited.result(), Happening.EXITED)
+
+    def _without_runtime(self, how: Exit, happening: Happening) -> None:
+        run = self.run
         kind = "Runtime.OutOfMemory" if how.out_of_memory else "Runtime.ExitError"
         if self.phase is Phase.INIT:
-            self._init_failed(Happening.EXITED, InitFailure(document=None, status="error", error_type=kind, exit=how))
+            self._init_failed(happening, InitFailure(document=None, status="error", error_type=kind, exit=how))
             return
-        self._end(Happening.EXITED)
+        self._end(happening)
         if run:
-            status = -9 if how.out_of_memory else how.status
-            self._finish(run, report.exited(run.invocation.request_id, status), status="error", error_type=kind)
+            document = report.exited(run.invocation.request_id, -9 if how.out_of_memory else how.status)
+            self._finish(run, Outcome(payload=document, status="error", error_type=kind))
         self._around.owner.has_ended(self, None)
 
     # Steps
 
     def _talk(self) -> Channel:
         if self.sandbox.runtime_api is not None:
-            return RuntimeApi(self.sandbox.runtime_api, self.sandbox.control, self)
+            api = RuntimeApi(self.sandbox.runtime_api, self.sandbox.control, self)
+            names = [path.rpartition("/")[2] for path in self._around.order.get("extensions", ())]
+            self._extensions = ExtensionPhases(self.spec, self.sandbox, api, names, self)
+            token = self._around.order["environment"].get(TOKEN_VARIABLE, "")
+            api.others[METADATA] = MetadataApi(self.spec.region, token).serve
+            if names:
+                self._attend_telemetry(api, self._extensions)
+            return api
         return FrameChannel(self.sandbox.control, self)
+
+    def _attend_telemetry(self, api: RuntimeApi, phases: ExtensionPhases) -> None:
+        now = self._around.clock.now
+        lines = lines_for(self.spec, now, self.stream, self._around.initialization_type)
+        everything = dataclasses.replace(self.spec, system_log_level="DEBUG")
+        records = JsonLines(everything, now, self.stream, self._around.initialization_type)
+        self._telemetry = Telemetry(lines, records, phases, self._say)
+        self._lines = self._telemetry
+        self._logs.tell_extensions_apart()
+        api.others |= self._telemetry.serve()
 
     def _start(self, run: Run) -> None:
         self.run = run
@@ -425,26 +440,49 @@ class Environment(Listener):
         }
         if invocation.stream:
             header["stream"] = True
+        if self._extensions:
+            self._extensions.invoke(header)
         self._channel.invoke(header, invocation.payload)
 
     def _responded(self, *, after_stream: bool = False) -> Run | None:
         run = self.run
-        if self.phase is not Phase.BUSY or run is None or run.is_streaming != after_stream:
+        if self.phase is not Phase.BUSY or run is None or run.is_streaming != after_stream or run.outcome:
             self.on_violation("an answer that nobody waits for")
             return None
-        self._move(Happening.RESPONDED)
         return run
 
-    def _finish(
-        self, run: Run, payload: bytes, *, status: str, error_type: str | None, function_error: str | None = None
-    ) -> None:
+    def _conclude(self, run: Run, outcome: Outcome) -> None:
+        """The runtime has answered. With extensions still at work the caller gets that at once, and the rest later."""
+        if self._extensions and not self._extensions.members.are_ready:
+            run.outcome = outcome
+            if self._telemetry:
+                self._logs.drain(flush=True)
+                self._telemetry.runtime_done(self._summary(run, outcome))
+            if not run.invocation.want_tail:  # which ends with the REPORT
+                run.respond(outcome.payload, run.function_error(outcome))
+            return
+        self._move(Happening.RESPONDED)
+        self._finish(run, outcome)
+        self._become_idle()
+
+    def _finish(self, run: Run, outcome: Outcome) -> None:
         """The last log lines of an invocation, then its answer."""
-        duration_s = time.perf_counter() - run.started
         self._cancel_timer()
         self._logs.drain(flush=True)
         self._show_start(run)
         self.run = None
-        summary = report.Report(
+        summary = self._summary(run, outcome)
+        self._init_duration_ms = None
+        now_ms = self._around.clock.now_ms()
+        self._log_of(run, [(now_ms, line) for line in self._lines.end(summary)])
+        self._around.owner.has_reported(self, run, summary)
+        run.answer(outcome.payload, run.function_error(outcome))
+
+    def _summary(self, run: Run, outcome: Outcome) -> report.Report:
+        """What an invocation took until now."""
+        payload, status, error_type = outcome.payload, outcome.status, outcome.error_type
+        duration_s = time.perf_counter() - run.started
+        return report.Report(
             request_id=run.invocation.request_id,
             duration_ms=self.spec.timeout_s * 1000.0 if status == "timeout" else duration_s * 1000,
             memory_mb=self.spec.memory_mb,
@@ -452,19 +490,18 @@ class Environment(Listener):
             init_duration_ms=self._init_duration_ms,
             status=status,
             error_type=error_type,
-            has_failed=status != "success" or function_error is not None,
+            has_failed=status != "success" or outcome.function_error is not None,
             started_ms=run.started_ms,
             latency_ms=None if run.first_byte is None else (run.first_byte - run.started) * 1000,
             produced_bytes=run.written(payload) if status == "success" else 0,
             trace_header=run.invocation.trace_header,
+            post_runtime_ms=self._post_runtime_ms(run),
         )
-        self._init_duration_ms = None
-        now_ms = self._around.clock.now_ms()
-        self._log_of(run, [(now_ms, line) for line in self._lines.end(summary)])
-        self._around.owner.has_reported(self, run, summary)
-        if status != "success":
-            function_error = _cut_off(status, error_type) if run.is_streaming else "Unhandled"
-        run.answer(payload, function_error)
+
+    def _post_runtime_ms(self, run: Run) -> float | None:
+        if self._extensions is None or self._extensions.members.is_empty:
+            return None
+        return (time.perf_counter() - run.outcome.at) * 1000 if run.outcome else 0.0
 
     def _init_failed(self, happening: Happening, failure: InitFailure) -> None:
         run = self.run
@@ -474,7 +511,8 @@ class Environment(Listener):
         init = InitReport(duration_ms=init_ms, phase=phase, status=failure.status, error_type=failure.error_type)
         self._say(*self._lines.init_end(init), run=run)
         if run:
-            self._finish(run, init_error_document(failure, run), status="error", error_type=failure.error_type)
+            document = init_error_document(failure, run)
+            self._finish(run, Outcome(payload=document, status="error", error_type=failure.error_type))
         self._around.owner.has_ended(self, None if run else failure)
 
     def _become_idle(self) -> None:
@@ -485,9 +523,15 @@ class Environment(Listener):
     def _end(self, happening: Happening) -> None:
         self._move(happening)
         self._cancel_timer()
-        self._close()
+        self._reason = _REASONS.get(happening, "FAILURE")
+        if self.phase is Phase.GONE or not (self._extensions and self._extensions.shutdown_s):
+            self._close()
 
     def _close(self) -> None:
+        if self._telemetry:
+            self._telemetry.close()
+        if self._extensions:
+            self._extensions.close()
         self._channel.close()
         self._logs.close()
 
@@ -512,8 +556,13 @@ class Environment(Listener):
         self._log_of(run or self.run, [(now_ms, message) for message in messages])
 
     def _log(self, events: list[Event]) -> None:
-        if self._keeps:
-            events = [event for event in events if self._keeps(event[1])]
+        keeps = self._keeps
+        if self._telemetry:
+            self._telemetry.logged(events)
+            is_kept = [isinstance(message, ExtensionText) or not keeps or keeps(message) for _moment, message in events]
+            events = [(moment, str(message)) for (moment, message), kept in zip(events, is_kept, strict=True) if kept]
+        elif keeps:
+            events = [event for event in events if keeps(event[1])]
         self._log_of(self.run, events)
 
     def _log_of(self, run: Run | None, events: list[Event]) -> None:
@@ -525,20 +574,13 @@ class Environment(Listener):
         self._around.write_log(events)
 
 
-def _cut_off(status: str, error_type: str | None) -> str:
-    """The ErrorCode of a stream that ended before the function ended it."""
-    if status == "timeout":
-        return "Sandbox.Timedout"
-    return error_type if error_type == "Function.ResponseSizeTooLarge" else "Runtime.TruncatedResponse"
+_REASONS: Final = {
+    Happening.RETIRED: "SPINDOWN",
+    Happening.DEADLINE_PASSED: "TIMEOUT",
+    Happening.INIT_TIMED_OUT: "TIMEOUT",
+}
 
 
-def init_error_document(failure: InitFailure, run: Run) -> bytes:
-    """What the invocation answers whose environment could not be initialised."""
-    if failure.document is not None:
-        return failure.document
-    if failure.reason is not None:
-        return report.unstartable(run.invocation.request_id, failure.reason)
-    if failure.exit is None:
-        return report.exited(run.invocation.request_id, -9)
-    status = -9 if failure.exit.out_of_memory else failure.exit.status
-    return report.exited(run.invocation.request_id, status)
+def _report_of(extension: Extension) -> ExtensionReport:
+    state = extension.state.value if extension.error_type is None else "Failed"
+    return ExtensionReport(name=extension.name, state=state, events=extension.events, error_type=extension.error_type)

@@ -26,7 +26,7 @@ STREAM: Final = 20  # the answer comes in chunks; the payload is its content typ
 CHUNK: Final = 21
 STREAM_END: Final = 22
 STREAM_ERROR: Final = 23  # ends the stream too; the payload is an error document
-UNSTARTABLE: Final = 24  # no program could be executed; the payload says why
+UNSTARTABLE: Final = 26  # no program could be executed; the payload says why
 
 _HEAD: Final = struct.Struct("!IB")
 _READ_BYTES: Final = 262_144

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, Final
 
 from lambent.aws.caller import Scope
@@ -19,16 +20,20 @@ from lambent.aws.trace import new_trace, with_part
 from lambent.clock import Clock
 from lambent.engine import pool
 from lambent.engine.admission import Admission, Allotment, Release, throttled
-from lambent.engine.environment import INIT_LIMIT_S, Environment, InitFailure, Run, Sandbox, Surroundings
+from lambent.engine.environment import INIT_LIMIT_S, Environment, Sandbox, Surroundings
+from lambent.engine.extension_phases import external_extensions
 from lambent.engine.file_systems import NoFolderError, folder_for
 from lambent.engine.gauges import Gauges
 from lambent.engine.init_order import init_order
 from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.log_stream import Event
+from lambent.engine.memory import memory_bytes
+from lambent.engine.metadata_api import API_VARIABLE, TOKEN_VARIABLE
 from lambent.engine.metrics import FunctionMetrics, Resource
 from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned, init_limit_s
 from lambent.engine.report import Report
+from lambent.engine.runs import InitFailure, Run
 from lambent.engine.runtimes import Program, Runtime, Runtimes, Stem
 from lambent.engine.sandbox.launch import EnvironmentRefused, Order
 from lambent.engine.spec import ON_DEMAND, PROVISIONED, FunctionSpec, Invocation, InvocationResult
@@ -255,6 +260,7 @@ class Engine:
             at_ms=summary.started_ms,
             duration_ms=summary.duration_ms,
             has_failed=summary.has_failed,
+            post_runtime_ms=summary.post_runtime_ms,
         )
         self.log.info(
             "engine.invoke",
@@ -295,6 +301,7 @@ class Engine:
         environment = None
         try:
             if past:
+                await past.shut_down()
                 await past.sandbox.stop()
             async with self._claims:
                 # Another environment may have become free meanwhile.
@@ -320,6 +327,7 @@ class Engine:
         environment = None
         self._resetting.add(past)
         try:
+            await past.shut_down()
             await past.sandbox.stop()
             async with self._claims:
                 environment = await self._create(past.spec, past=past)
@@ -355,6 +363,8 @@ class Engine:
         try:
             place = self.settings.place if self.settings.has_walls else self._outside(spec, runtime.program, sandbox)
             settings = {**variables(spec, stream, secrets, place, kind), **self._first_trace()}
+            if sandbox.runtime_api is not None:
+                settings |= {API_VARIABLE: place.runtime_api, TOKEN_VARIABLE: token_urlsafe(32)}
             order = init_order(spec, place, runtime.program, settings)
             environment = self._inhabit(sandbox, spec, stream, order, kind)
         except BaseException:
@@ -393,7 +403,9 @@ class Engine:
             trees=program.trees if program else {},
             memory_mb=spec.memory_mb,
             ephemeral_mb=spec.ephemeral_mb,
-            with_runtime_api=program is not None or EXEC_WRAPPER in spec.environment,
+            with_runtime_api=program is not None
+            or EXEC_WRAPPER in spec.environment
+            or bool(external_extensions(spec.layer_dirs)),
             with_egress=not spec.in_vpc,
             heir_of=past.id if past else None,
             file_systems=self._folders(spec),
@@ -549,7 +561,7 @@ class Engine:
         idle = self._pool.idle()
         if not idle:
             return
-        free, total = _memory_bytes()
+        free, total = memory_bytes()
         for environment in pool.to_relieve(idle, free, int(total * _WANTED_FREE_SHARE)):
             environment.retire()
 
@@ -572,6 +584,7 @@ class Engine:
 
     async def _bury(self, environment: Environment) -> None:
         try:
+            await environment.shut_down()
             await environment.sandbox.kill()
         except Exception:  # one environment's remains must not end the node; the next start cleans up
             self.log.error("environment.kill_failed", environment=environment.id, function=environment.spec.arn)
@@ -579,14 +592,3 @@ class Engine:
 
 def _stopping() -> ApiError:
     return ApiError("ServiceException", "The node is stopping.")
-
-
-def _memory_bytes() -> tuple[int, int]:
-    """Available and total memory of this machine; where that cannot be read, plenty."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return 1, 1
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    available, total = (int(fields[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
-    return available, total

@@ -37,6 +37,26 @@ class InitReport:
     error_type: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtensionReport:
+    """Where an extension is in its life."""
+
+    name: str
+    state: str
+    events: tuple[str, ...]
+    error_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionReport:
+    """An extension has subscribed to telemetry, or to logs."""
+
+    name: str
+    state: str
+    types: tuple[str, ...]
+    is_logs_api: bool
+
+
 class TextLines:
     """The lines of the Text format, each with its line end."""
 
@@ -54,6 +74,18 @@ class TextLines:
             return []
         head = f"INIT_REPORT Init Duration: {init.duration_ms:.2f} ms\tPhase: {init.phase}\tStatus: {init.status}"
         return [f"{head}{_error_tail(init.error_type)}\n"]
+
+    def extension(self, extension: ExtensionReport) -> list[str]:
+        """An extension is ready, or has failed."""
+        events = ", ".join(extension.events)
+        head = f"EXTENSION\tName: {extension.name}\tState: {extension.state}\tEvents: [{events}]"
+        return [f"{head}{_error_tail(extension.error_type)}\n"]
+
+    def subscription(self, made: SubscriptionReport) -> list[str]:
+        """An extension gets telemetry from now on."""
+        types = ", ".join(kind.capitalize() for kind in made.types)
+        word = "LOGS" if made.is_logs_api else "TELEMETRY"
+        return [f"{word}\tName: {made.name}\tState: {made.state}\tTypes: [{types}]\n"]
 
     def start(self, invocation: Invocation) -> list[str]:
         return [f"START RequestId: {invocation.request_id} Version: {self._spec.version}\n"]
@@ -84,7 +116,7 @@ class JsonLines:
         self, spec: FunctionSpec, now: Callable[[], float], stream: str, initialization_type: str = ON_DEMAND
     ) -> None:
         self._spec = spec
-        self._now = now
+        self.now = now
         self._stream = stream
         self._initialization_type = initialization_type
         self._least = _LEVELS[spec.system_log_level or "INFO"]
@@ -112,6 +144,16 @@ class JsonLines:
         metrics = {"metrics": {"durationMs": round(init.duration_ms, 3)}}
         return done + self._lines(level, "initReport", record | metrics)
 
+    def extension(self, extension: ExtensionReport) -> list[str]:
+        record: dict[str, Any] = {"name": extension.name, "state": extension.state, "events": list(extension.events)}
+        if extension.error_type:
+            record["errorType"] = _shown(extension.error_type)
+        return self._lines("WARN" if extension.error_type else "DEBUG", "extension", record)
+
+    def subscription(self, made: SubscriptionReport) -> list[str]:
+        record = {"name": made.name, "state": made.state, "types": list(made.types)}
+        return self._lines("DEBUG", "logsSubscription" if made.is_logs_api else "telemetrySubscription", record)
+
     def start(self, invocation: Invocation) -> list[str]:
         record = {
             "requestId": invocation.request_id,
@@ -123,11 +165,21 @@ class JsonLines:
 
     def end(self, report: Report) -> list[str]:
         """What the runtime did, and what it took."""
+        return self.runtime_done(report) + self.report(report)
+
+    def runtime_done(self, report: Report) -> list[str]:
+        """What the runtime did."""
         error = _error_member(report.status, report.error_type)
         done: dict[str, Any] = {"requestId": report.request_id, "status": report.status, **error}
         if report.status == _SUCCESS:
             done["spans"] = _spans(report)
         done["metrics"] = {"durationMs": round(report.duration_ms, 3), "producedBytes": report.produced_bytes}
+        level = "DEBUG" if report.status == _SUCCESS else "WARN"
+        return self._lines(level, "runtimeDone", done | self._tracing(report.trace_header))
+
+    def report(self, report: Report) -> list[str]:
+        """What the invocation took."""
+        error = _error_member(report.status, report.error_type)
         metrics: dict[str, Any] = {
             "durationMs": round(report.duration_ms, 3),
             "billedDurationMs": report.billed_ms,
@@ -137,9 +189,8 @@ class JsonLines:
         if report.init_duration_ms is not None:
             metrics["initDurationMs"] = round(report.init_duration_ms, 3)
         whole = {"requestId": report.request_id, "metrics": metrics, "status": report.status, **error}
-        tracing, failed = self._tracing(report.trace_header), report.status != _SUCCESS
-        lines = self._lines("WARN" if failed else "DEBUG", "runtimeDone", done | tracing)
-        return lines + self._lines("WARN" if failed else "INFO", "report", whole | tracing)
+        level = "INFO" if report.status == _SUCCESS else "WARN"
+        return self._lines(level, "report", whole | self._tracing(report.trace_header))
 
     def _tracing(self, header: str | None) -> dict[str, Any]:
         if self._spec.tracing != ACTIVE or not header:
@@ -150,7 +201,7 @@ class JsonLines:
     def _lines(self, level: str, kind: str, record: dict[str, Any]) -> list[str]:
         if _LEVELS[level] < self._least:
             return []
-        entry = {"time": iso(self._now()), "type": f"platform.{kind}", "record": record}
+        entry = {"time": iso(self.now()), "type": f"platform.{kind}", "record": record}
         return [json.dumps(entry, separators=(",", ":")) + "\n"]
 
 

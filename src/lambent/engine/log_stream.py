@@ -17,6 +17,7 @@ MAX_EVENT_BYTES: Final = 1_048_576 - 26
 
 _MAGIC: Final = b"\xa5\x5a\x00"
 _HEAD: Final = 16
+_FROM_EXTENSION: Final = 0x04  # the fourth byte of a frame that the parent of extensions writes
 _READ_BYTES: Final = 65_536
 _OLDEST_MS: Final = 900_000  # a frame's time is the function's claim: not before the longest invocation began
 
@@ -29,8 +30,17 @@ Event = tuple[int, str]
 """Milliseconds since the epoch, and the message with its line end."""
 
 
+class ExtensionText(str):
+    """A message that an extension wrote, not the function."""
+
+    __slots__ = ()
+
+
 class LogParser:
-    """Cuts a stream of bytes into events. Pure. Keeps at most one event's bytes."""
+    """Cuts a stream of bytes into events. Pure. Keeps at most one event's bytes.
+
+    With `with_extensions`, what extensions wrote is an `ExtensionText`.
+    """
 
     def __init__(self) -> None:
         self._rest = b""  # may be the beginning of a frame's head
@@ -38,6 +48,8 @@ class LogParser:
         self._frame = bytearray()
         self._frame_left = 0
         self._frame_ms = 0
+        self.with_extensions = False
+        self._is_extensions = False
 
     def feed(self, data: bytes, now_ms: int) -> list[Event]:
         """The events that are whole now. A frame's own time holds, kept within reason; a line's time is `now_ms`."""
@@ -58,6 +70,7 @@ class LogParser:
             if len(rest) - at < _HEAD:
                 self._rest = rest[at:]
                 break
+            self._is_extensions = self.with_extensions and rest[at + 3] == _FROM_EXTENSION
             self._frame_left = int.from_bytes(rest[at + 4 : at + 8], "big")
             claimed_ms = int.from_bytes(rest[at + 8 : at + _HEAD], "big") // 1000
             self._frame_ms = min(max(claimed_ms, now_ms - _OLDEST_MS), now_ms)
@@ -77,7 +90,10 @@ class LogParser:
         self._frame += part
         self._frame_left -= len(part)
         if not self._frame_left or len(self._frame) > MAX_EVENT_BYTES:
+            first = len(events)
             _emit(self._frame, self._frame_ms, events)
+            if self._is_extensions:
+                events[first:] = [(moment, ExtensionText(message)) for moment, message in events[first:]]
             self._frame.clear()
         return rest[len(part) :]
 
@@ -128,6 +144,10 @@ class LogPipe:
         self._window_left = _WINDOW_BYTES
         self._resume: asyncio.TimerHandle | None = None
         self._loop.add_reader(fd, self._readable)
+
+    def tell_extensions_apart(self) -> None:
+        """From now on what extensions wrote is an `ExtensionText`."""
+        self._parser.with_extensions = True
 
     def drain(self, *, flush: bool) -> None:
         """Reads what is there now; with `flush`, ends a partial line."""

@@ -23,13 +23,25 @@ class FunctionMetrics:
         """One value of a function's metric; `at_ms` (now unless given) is the start of the invocation."""
         self.record(scope, Metric(name, value, _dimensions(of), unit, at_ms))
 
-    def add_invocation(self, scope: Scope, of: "Resource", *, at_ms: int, duration_ms: float, has_failed: bool) -> None:
+    def add_invocation(
+        self,
+        scope: Scope,
+        of: "Resource",
+        *,
+        at_ms: int,
+        duration_ms: float,
+        has_failed: bool,
+        post_runtime_ms: float | None = None,
+    ) -> None:
         """An invocation that ended: it counts no throttle, which is a value too."""
         record, dimensions = self.record, _dimensions(of)
         record(scope, Metric("Invocations", 1.0, dimensions, "Count", at_ms))
         record(scope, Metric("Errors", 1.0 if has_failed else 0.0, dimensions, "Count", at_ms))
         record(scope, Metric("Throttles", 0.0, dimensions, "Count", at_ms))
         record(scope, Metric("Duration", round(duration_ms, 2), dimensions, "Milliseconds", at_ms))
+        if post_runtime_ms is not None:
+            value = round(post_runtime_ms, 2)
+            record(scope, Metric("PostRuntimeExtensionsDuration", value, dimensions, "Milliseconds", at_ms))
 
 
 class Resource(NamedTuple):

@@ -51,6 +51,7 @@ class Report:
     latency_ms: float | None = None  # until the first byte, of an answer that came in chunks
     produced_bytes: int = 0
     trace_header: str | None = None
+    post_runtime_ms: float | None = None  # what extensions took after the answer
 
     @property
     def billed_ms(self) -> int:
@@ -81,6 +82,11 @@ def exited(request_id: str, status: int) -> bytes:
 def unstartable(request_id: str, reason: str) -> bytes:
     """The document of a function whose runtime could not be executed."""
     return _document("Runtime.InvalidEntrypoint", f"RequestId: {request_id} Error: {reason}")
+
+
+def extension_failed(request_id: str, error_type: str, text: str) -> bytes:
+    """The document of an environment one of whose extensions failed."""
+    return _document(error_type, f"RequestId: {request_id} Error: {text}")
 
 
 def response_too_large(limit: int = MAX_RESPONSE_BYTES) -> bytes:

@@ -13,33 +13,21 @@ import binascii
 import json
 import socket
 import uuid
+from collections.abc import Callable
 from typing import Any, Final
 
-import httptools
-
 from lambent.engine.frames import INIT, UNSTARTABLE, Listener, frame
+from lambent.engine.http_connection import ACCEPTED, Connection, Headers
 from lambent.engine.outbox import Outbox
 from lambent.engine.report import MAX_RESPONSE_BYTES
 
 _BASE: Final = "/2018-06-01/runtime/"
 _MAX_CONNECTIONS: Final = 64  # a runtime needs one, the SDK of a managed instance a few; more are closed at once
-_MAX_HEAD_BYTES: Final = 1_048_576 + 65_536  # Lambda-Runtime-Function-XRay-Error-Cause may be 1 MB
-_MAX_FIELDS: Final = 128  # headers or trailers of one request; more are not looked at
 _MAX_TYPE: Final = 256
-_READ_BYTES: Final = 65_536
 _DRAIN_READS: Final = 256  # a socket's buffers hold less than this
-_REASONS: Final = {
-    202: "Accepted",
-    200: "OK",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    413: "Request Entity Too Large",
-}
+_READ_BYTES: Final = 65_536
 # On demand there is no snapshot to be restored from: both calls of SnapStart's runtimes come in a wrong state.
 _NO_RESTORE: Final = "State transition to Restoring failed for runtime: the function has no snapshot."
-_ACCEPTED: Final = b'{"status":"OK"}\n'
 
 
 class RuntimeApi:
@@ -51,17 +39,19 @@ class RuntimeApi:
         self._control = control
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
+        self.others: dict[str, Callable[[Connection], None]] = {}  # other APIs here, by how their paths begin
+        self.is_control_ours = True  # False: the parent of extensions speaks there
         self._is_ready = False
-        self._event: tuple[list[tuple[str, str]], bytes] | None = None  # not handed out yet
-        self._given: tuple[list[tuple[str, str]], bytes] | None = None
+        self._event: tuple[Headers, bytes] | None = None  # not handed out yet
+        self._given: tuple[Headers, bytes] | None = None
         self._current: str | None = None  # the request id that may still be answered
         self._last: str | None = None
         self._invocation_id = ""
         self._wants_stream = False
-        self._streaming: _Connection | None = None  # whose request's body is the answer, while it comes
-        self._asking: _Connection | None = None  # waits in /next
-        self._holder: _Connection | None = None  # got the event
+        self._streaming: Connection | None = None  # whose request's body is the answer, while it comes
+        self._asking: Connection | None = None  # waits in /next
+        self._holder: Connection | None = None  # got the event
 
     def open(self, order: dict[str, Any]) -> None:
         """Starts to listen; the bootstrap learns over its own socket what to run."""
@@ -116,6 +106,8 @@ class RuntimeApi:
 
     def _read_control(self) -> None:
         """Why there is no runtime, if whoever was to execute it says so. A runtime has no end of this socket."""
+        if not self.is_control_ours:
+            return
         try:
             data = self._control.recv(_READ_BYTES)
         except OSError:
@@ -123,9 +115,49 @@ class RuntimeApi:
         if len(data) > 5 and data[4] == UNSTARTABLE:
             self._listener.on_unstartable(data[5:].decode(errors="replace"))
 
-    # What connections ask
+    # What a connection brings
 
-    def next(self, connection: "_Connection") -> None:
+    def has_head(self, connection: Connection) -> bool:
+        """The head of a request is there; whether its body is passed on as it comes."""
+        match self._parts(connection):
+            case ["invocation", request_id, "response"] if connection.method == "POST":
+                mode = connection.headers.get("lambda-runtime-function-response-mode", "")
+                return mode.lower() == "streaming" and self._begin_stream(connection, request_id)
+        return False
+
+    def serve(self, connection: Connection) -> None:
+        """Answers a request, or has another API of the same address answer it."""
+        match self._parts(connection):
+            case ["invocation", "next"]:
+                if connection.is_method("GET"):
+                    self._next(connection)
+            case ["invocation", request_id, ("response" | "error") as verb]:
+                if connection.is_method("POST"):
+                    self._finish(connection, request_id, verb)
+            case ["init", "error"]:
+                if connection.is_method("POST"):
+                    self._init_error(connection)
+            case ["restore", ("next" | "error") as verb]:
+                if connection.is_method("GET" if verb == "next" else "POST"):
+                    connection.refuse(403, "InvalidStateTransition", _NO_RESTORE)
+            case _:
+                self._serve_other(connection)
+
+    def _serve_other(self, connection: Connection) -> None:
+        path = connection.path
+        serve = next((serve for base, serve in self.others.items() if path.startswith(base)), None)
+        if serve:
+            serve(connection)
+        else:
+            connection.refuse(404, "NotFound", f"There is no {path[:200]} in the runtime API.")
+
+    def _parts(self, connection: Connection) -> list[str]:
+        path = connection.path
+        return path.removeprefix(_BASE).split("/") if path.startswith(_BASE) else []
+
+    # What it asks
+
+    def _next(self, connection: Connection) -> None:
         """GET /invocation/next: answered when there is an invocation, however long that takes."""
         if self._current is not None and self._event is None:
             if self._holder in self._connections:
@@ -140,7 +172,7 @@ class RuntimeApi:
         else:
             self._hand_out()
 
-    def finish(self, connection: "_Connection", request_id: str, verb: str) -> None:
+    def _finish(self, connection: Connection, request_id: str, verb: str) -> None:
         """POST /invocation/{id}/response or /error."""
         if connection is self._streaming:
             self._end_stream(connection)
@@ -153,14 +185,14 @@ class RuntimeApi:
             self._listener.on_oversized()
         else:
             self._current = None
-            connection.answer(202, _ACCEPTED)
+            connection.answer(202, ACCEPTED)
             body, failure = bytes(connection.body), _trailing_error(connection.trailers)
             if verb == "response" and failure:
                 self._listener.on_error(failure[1])
             else:
                 (self._listener.on_response if verb == "response" else self._listener.on_error)(body)
 
-    def begin_stream(self, connection: "_Connection", request_id: str) -> bool:
+    def _begin_stream(self, connection: Connection, request_id: str) -> bool:
         """The head of a streaming POST /invocation/{id}/response has come. Whether its body goes on as it comes.
 
         It does where the invocation wants a stream. Otherwise the body is collected, as any other response.
@@ -176,14 +208,14 @@ class RuntimeApi:
         """A part of the streamed answer."""
         self._listener.on_chunk(data)
 
-    def _end_stream(self, connection: "_Connection") -> None:
+    def _end_stream(self, connection: Connection) -> None:
         self._streaming = None
         connection.resume()  # whoever reads the answer may be slow, the runtime's next request is not
-        connection.answer(202, _ACCEPTED)
+        connection.answer(202, ACCEPTED)
         kind, document = _trailing_error(connection.trailers) or (None, b"")
         self._listener.on_stream_end(kind, document)
 
-    def _refusal(self, connection: "_Connection", request_id: str) -> tuple[int, str, str] | None:
+    def _refusal(self, connection: Connection, request_id: str) -> tuple[int, str, str] | None:
         """Why this answer is not taken: status, errorType and errorMessage."""
         given_id = connection.headers.get("lambda-runtime-invocation-id")
         if request_id != self._last:
@@ -194,17 +226,17 @@ class RuntimeApi:
             return 403, "InvalidStateTransition", "State transition failed: the invocation has its answer."
         return None
 
-    def init_error(self, connection: "_Connection") -> None:
+    def _init_error(self, connection: Connection) -> None:
         """POST /init/error: the runtime exits next."""
         if self._is_ready:
             connection.refuse(
                 403, "InvalidStateTransition", "State transition from Ready to InitError failed for runtime."
             )
             return
-        connection.answer(202, _ACCEPTED)
+        connection.answer(202, ACCEPTED)
         self._listener.on_init_error(bytes(connection.body))
 
-    def forget(self, connection: "_Connection") -> None:
+    def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
         if self._asking is connection:
             self._asking = None
@@ -229,149 +261,7 @@ class RuntimeApi:
         if len(self._connections) >= _MAX_CONNECTIONS:
             sock.close()
             return
-        self._connections.add(_Connection(sock, self))
-
-
-class _Connection:
-    """One HTTP connection of a runtime: requests one after the other, kept alive between them."""
-
-    def __init__(self, sock: socket.socket, api: RuntimeApi) -> None:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = sock
-        self._api = api
-        self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox(sock)
-        self._parser = httptools.HttpRequestParser(self)
-        self._silent_bytes = 0  # since the parser last gave us something: it keeps lines until they are whole
-        self._in_head = True
-        self._is_paused = False
-        self._is_streaming = False
-        self._url = b""
-        self.headers: dict[str, str] = {}
-        self.trailers: dict[str, str] = {}
-        self.body = bytearray()
-        self.is_too_long = False
-        self._loop.add_reader(sock.fileno(), self.read)
-
-    def read(self) -> bool:
-        """Parses what is there now. Whether there was something."""
-        if self._socket.fileno() < 0:
-            return False
-        try:
-            data = self._socket.recv(_READ_BYTES)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
-        self._silent_bytes += len(data)
-        if not data or self._silent_bytes > _MAX_HEAD_BYTES:
-            self.close()
-            return False
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.refuse(400, "BadRequest", "The request is not HTTP.")
-            self.close()
-        return True
-
-    def pause(self) -> None:
-        self._is_paused = True
-        if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket.fileno())
-
-    def resume(self) -> None:
-        if self._is_paused and self._socket.fileno() >= 0:
-            self._loop.add_reader(self._socket.fileno(), self.read)
-        self._is_paused = False
-
-    def close(self) -> None:
-        if self._socket.fileno() < 0:
-            return
-        self._api.forget(self)
-        self._loop.remove_reader(self._socket.fileno())
-        self._outbox.close()
-        self._socket.close()
-
-    def answer(self, status: int, body: bytes, headers: list[tuple[str, str]] | None = None) -> None:
-        """Sends a JSON answer."""
-        head = [f"HTTP/1.1 {status} {_REASONS[status]}", "Content-Type: application/json"]
-        # A trace header or client context comes from whoever invoked: it must not end the line.
-        head += [f"{name}: {value.translate(_ONE_LINE)}" for name, value in headers or []]
-        head += [f"Content-Length: {len(body)}", "", ""]
-        if self._socket.fileno() >= 0:
-            self._outbox.send("\r\n".join(head).encode() + body)
-
-    def refuse(self, status: int, kind: str, text: str) -> None:
-        self.answer(status, json.dumps({"errorMessage": text, "errorType": kind}).encode())
-
-    # What httptools calls
-
-    def on_message_begin(self) -> None:
-        self._url, self.headers, self.trailers = b"", {}, {}
-        self.body, self.is_too_long, self._is_streaming = bytearray(), False, False
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        fields = self.headers if self._in_head else self.trailers
-        if len(fields) < _MAX_FIELDS:
-            fields[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        self._in_head, self._silent_bytes = False, 0
-        if self.headers.get("expect", "").lower() == "100-continue":
-            self._outbox.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        match self._parts():
-            case ["invocation", request_id, "response"] if self._parser.get_method() == b"POST":
-                mode = self.headers.get("lambda-runtime-function-response-mode", "")
-                self._is_streaming = mode.lower() == "streaming" and self._api.begin_stream(self, request_id)
-
-    def on_body(self, data: bytes) -> None:
-        self._silent_bytes = 0
-        if self._is_streaming:
-            self._api.chunk(data)
-            return
-        if len(self.body) + len(data) > MAX_RESPONSE_BYTES:
-            self.is_too_long = True
-            self.body.clear()
-        if not self.is_too_long:
-            self.body += data
-
-    def on_message_complete(self) -> None:
-        self._in_head, self._silent_bytes = True, 0
-        method = self._parser.get_method().decode()
-        match self._parts():
-            case ["invocation", "next"]:
-                if self._is(method, "GET"):
-                    self._api.next(self)
-            case ["invocation", request_id, ("response" | "error") as verb]:
-                if self._is(method, "POST"):
-                    self._api.finish(self, request_id, verb)
-            case ["init", "error"]:
-                if self._is(method, "POST"):
-                    self._api.init_error(self)
-            case ["restore", "next"]:
-                if self._is(method, "GET"):
-                    self.refuse(403, "InvalidStateTransition", _NO_RESTORE)
-            case ["restore", "error"]:
-                if self._is(method, "POST"):
-                    self.refuse(403, "InvalidStateTransition", _NO_RESTORE)
-            case _:
-                self.refuse(404, "NotFound", f"There is no {self._path()[:200]} in the runtime API.")
-
-    def _path(self) -> str:
-        return self._url.partition(b"?")[0].decode("latin-1")
-
-    def _parts(self) -> list[str]:
-        path = self._path()
-        return path.removeprefix(_BASE).split("/") if path.startswith(_BASE) else []
-
-    def _is(self, method: str, wanted: str) -> bool:
-        if method != wanted:
-            self.refuse(405, "MethodNotAllowed", f"{method} is not {wanted}.")
-        return method == wanted
+        self._connections.add(Connection(sock, self))
 
 
 def _trailing_error(trailers: dict[str, str]) -> tuple[str, bytes] | None:
@@ -384,6 +274,3 @@ def _trailing_error(trailers: dict[str, str]) -> tuple[str, bytes] | None:
     except (binascii.Error, ValueError):
         document = (body or "").encode()
     return (kind or "Unhandled")[:_MAX_TYPE], document
-
-
-_ONE_LINE: Final = {10: " ", 13: " ", 0: " "}

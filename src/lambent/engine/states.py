@@ -29,6 +29,7 @@ class Happening(Enum):
     DEADLINE_PASSED = "the function's timeout is over"
     VIOLATED = "the runtime said what it must not say now"
     RETIRED = "it was idle too long, its function changed, or memory is short"
+    FAILED = "its runtime or an extension ended, the processes beside it have not"
     EXITED = "its first process ended"
 
 
@@ -45,15 +46,18 @@ TRANSITIONS: Final[dict[tuple[Phase, Happening], Phase]] = {
     (Phase.INIT, Happening.INIT_TIMED_OUT): Phase.SHUTDOWN,
     (Phase.INIT, Happening.VIOLATED): Phase.SHUTDOWN,
     (Phase.INIT, Happening.RETIRED): Phase.SHUTDOWN,
+    (Phase.INIT, Happening.FAILED): Phase.SHUTDOWN,
     (Phase.INIT, Happening.EXITED): Phase.GONE,
     (Phase.IDLE, Happening.ASSIGNED): Phase.BUSY,
     (Phase.IDLE, Happening.VIOLATED): Phase.SHUTDOWN,
     (Phase.IDLE, Happening.RETIRED): Phase.SHUTDOWN,
+    (Phase.IDLE, Happening.FAILED): Phase.SHUTDOWN,
     (Phase.IDLE, Happening.EXITED): Phase.GONE,
     (Phase.BUSY, Happening.RESPONDED): Phase.IDLE,
     (Phase.BUSY, Happening.DEADLINE_PASSED): Phase.SHUTDOWN,
     (Phase.BUSY, Happening.VIOLATED): Phase.SHUTDOWN,
     (Phase.BUSY, Happening.RETIRED): Phase.SHUTDOWN,  # only when the node stops and its grace is over
+    (Phase.BUSY, Happening.FAILED): Phase.SHUTDOWN,
     (Phase.BUSY, Happening.EXITED): Phase.GONE,
     (Phase.SHUTDOWN, Happening.EXITED): Phase.GONE,
 }

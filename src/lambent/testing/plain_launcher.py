@@ -77,6 +77,10 @@ class PlainSandbox:
     def max_memory_bytes(self) -> int:
         return 40 * 1_048_576
 
+    def terminate(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
     async def kill(self) -> None:
         self._signal(signal.SIGKILL)
         await asyncio.shield(self.exited)

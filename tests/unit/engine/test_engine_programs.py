@@ -63,7 +63,7 @@ def test_a_custom_runtime_has_no_wrapper_and_its_bootstrap_is_looked_for() -> No
     spec = function(Path("/code"), runtime="provided.al2", environment={"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"})
     order = init_order(spec, Place(), Program(), {"A": "b"})
     expected = {"environment": {"A": "b"}, "command": [], "bootstraps": ["/var/task/bootstrap", "/opt/bootstrap"]}
-    assert order == {**expected, "wrapper": None}
+    assert order == {**expected, "wrapper": None, "extensions": []}
 
 
 def test_the_variables_of_each_language() -> None:

@@ -33,7 +33,7 @@ _ETC_COPY_LIMIT = 8 << 20  # bytes in all; /etc/ssl holds about 250 kB of links 
 _ETC_FILES = {
     "passwd": f"root:x:0:0:root:/root:/sbin/nologin\n{USER}:x:{USER_ID}:{USER_ID}::/home/{USER}:/sbin/nologin\n",
     "group": f"root:x:0:\n{USER}:x:{USER_ID}:\n",
-    "hosts": "127.0.0.1 localhost\n",
+    "hosts": "127.0.0.1 localhost sandbox.localdomain sandbox\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     "resolv.conf": "",
 }

@@ -7,16 +7,32 @@ exec. From then on it speaks the HTTP Runtime API. What cannot be executed is to
 Source: AWS Lambda Developer Guide, "Building a custom runtime for AWS Lambda"; facts sheet section 11.
 """
 
+import importlib.util
 import json
 import os
 import signal
 import socket
 import struct
 import sys
+from types import ModuleType
 from typing import Any, NoReturn
 
-UNSTARTABLE = 24
+UNSTARTABLE = 26
 _HEAD = struct.Struct("!IB")
+
+
+def _beside(name: str) -> ModuleType:
+    """A module of the Python guest, loaded with this one: behind the walls there is no folder of ours."""
+    path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "python", name + ".py")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+runtime_extensions = _beside("runtime_extensions")
 
 
 def main(control: socket.socket) -> NoReturn:
@@ -24,6 +40,9 @@ def main(control: socket.socket) -> NoReturn:
     order = _receive(control)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and so would whatever it executes
         signal.signal(number, signal.SIG_DFL)
+    if order["extensions"]:
+        os.environ.update(order["environment"])
+        runtime_extensions.stand_between(order["extensions"], control)
     command: list[str] = order["command"] or _bootstrap(order["bootstraps"])
     if not command:
         looked_at = " ".join(order["bootstraps"])
@@ -61,5 +80,9 @@ def _bootstrap(paths: "list[str]") -> "list[str]":
 
 def _refuse(control: socket.socket, reason: str) -> NoReturn:
     text = reason.encode()
-    control.sendall(_HEAD.pack(len(text), UNSTARTABLE) + text)
+    try:
+        control.sendall(_HEAD.pack(len(text), UNSTARTABLE) + text)
+    except OSError:  # beside extensions, whose parent has that socket
+        sys.stderr.write(reason + "\n")
+        sys.stderr.flush()
     os._exit(1)

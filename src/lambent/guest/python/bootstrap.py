@@ -38,9 +38,9 @@ _STDLIB = os.path.dirname(os.__file__)
 Handler = Callable[[Any, Any], Any]
 
 
-def _sibling(name: str) -> ModuleType:
+def _sibling(name: str, folder: str = os.path.dirname(__file__)) -> ModuleType:
     """A module of this folder, kept out of `sys.modules`, where a function may have one of the same name."""
-    spec = importlib.util.spec_from_file_location(name, os.path.join(os.path.dirname(__file__), name + ".py"))
+    spec = importlib.util.spec_from_file_location(name, os.path.join(folder, name + ".py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -148,9 +148,15 @@ def main(control: socket.socket) -> NoReturn:
         _kind, data = platform.receive()
         order = json.loads(data)
         _settle(order)
+        talk: Platform = platform
+        if order.get("extensions"):
+            # Loaded behind the walls, where the launcher's own folder is not to be seen.
+            folder = _runtime_folder()
+            _sibling("runtime_extensions", folder).stand_between(order["extensions"], control)
+            talk = _sibling("runtime_http", folder).HttpPlatform(os.environ["AWS_LAMBDA_RUNTIME_API"])
         if order.get("wrapper"):
             _exec_wrapper(order["wrapper"])
-        serve(order["handler"], platform, log_fd=1)
+        serve(order["handler"], talk, log_fd=1)
     except BaseException as error:
         _leave(error)
     _leave(None)
@@ -182,10 +188,14 @@ def _is_stdlib(path: str) -> bool:
     return path.startswith((_STDLIB, sys.base_prefix)) and "-packages" not in path
 
 
+def _runtime_folder() -> str:
+    folder = os.environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime")
+    return folder if os.path.exists(os.path.join(folder, "bootstrap.py")) else os.path.dirname(__file__)
+
+
 def _exec_wrapper(wrapper: str) -> NoReturn:
     """Hands the process to the wrapper script, with the runtime's usual command as its arguments."""
-    runtime = os.path.join(os.environ.get("LAMBDA_RUNTIME_DIR", "/var/runtime"), "bootstrap.py")
-    script = runtime if os.path.exists(runtime) else __file__
+    script = os.path.join(_runtime_folder(), "bootstrap.py")
     # AWS's runtime client frames its records when it is told where; the script's children inherit the pipe.
     log_fd = os.dup(1)
     os.set_inheritable(log_fd, True)

@@ -254,7 +254,9 @@ def show_context(event, context):
 
 
 def show_process(event, context):
-    variables = {k: v for k, v in os.environ.items() if not k.startswith(("_LAMBDA", "AWS_LAMBDA_EXEC"))}
+    variables = {
+        k: v for k, v in os.environ.items() if not k.startswith(("_LAMBDA", "AWS_LAMBDA_EXEC", "AWS_LAMBDA_METADATA"))
+    }
     for name in ("AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "PWD", "OLDPWD", "_", "SHLVL"):
         variables.pop(name, None)
     return {

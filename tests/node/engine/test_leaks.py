@@ -52,6 +52,10 @@ def test_a_thousand_environments_leave_nothing(own_node, tmp_path, zipped):
     _end_in_every_way(own_node, tmp_path / "data", zipped, rounds=80)
 
 
+_LAUNCHERS_SOCKETS = ("launcher", "socket:")
+_FEW = 4
+
+
 def _end_in_every_way(own_node, data_dir, zipped, rounds):
     """Each round starts an environment for each way, and one in the place of each that was reset: 13 in all."""
     mounts = _mounts()
@@ -62,7 +66,7 @@ def _end_in_every_way(own_node, data_dir, zipped, rounds):
         for _ in range(rounds):
             _round(node, zipped)
         after = _at_rest(node.pid, data_dir, like=before)
-        assert after == before
+        assert _is_like(after, before), (after, before)
         processes = _tree(node.pid)
         groups = {cgroups.launcher_folder(pid) for pid in processes if _parent(pid) == node.pid}
         with ThreadPoolExecutor(4) as threads:  # and some are at work when the platform is killed
@@ -115,11 +119,19 @@ def _at_rest(pid, data_dir, like=None):
     while time.monotonic() < limit:
         now = _remains(pid, data_dir)
         same = same + 1 if now == last else 0
-        if now == like or (like is None and same == 20):
+        if same == 20 if like is None else _is_like(now, like):
             return now
         last = now
         threading.Event().wait(0.1)
     return last
+
+
+def _is_like(now, before):
+    """The same, but for a few of the launcher's sockets: it makes networks ahead, and counts differ by one or so. What
+    an environment left would be there once for each of them.
+    """
+    sockets = now[_LAUNCHERS_SOCKETS] - before[_LAUNCHERS_SOCKETS]
+    return abs(sockets) <= _FEW and now | {_LAUNCHERS_SOCKETS: 0} == before | {_LAUNCHERS_SOCKETS: 0}
 
 
 def _remains(pid, data_dir):

@@ -140,7 +140,7 @@ def shared_folders(config: Config) -> dict[str, Path]:
         ConfigError: an entry has another form, or its folder is not absolute.
     """
     found = {}
-    for entry in filter(None, config.file_systems):
+    for entry in config.file_systems:
         name, _, folder = entry.rpartition("=")
         if not name or not Path(folder).is_absolute():
             raise ConfigError(f"file_systems has {entry!r}; expected ACCESS_POINT=/absolute/folder")
@@ -182,7 +182,7 @@ def _fit(key: str, value: Any, kind: Any) -> Any:
         if kind is bool:
             return _truth(value)
         if typing.get_origin(kind) in _LISTS:
-            return tuple(value.split(os.pathsep)) if isinstance(value, str) else tuple(map(str, value))
+            return tuple(filter(None, value.split(os.pathsep)) if isinstance(value, str) else map(str, value))
         return Path(value).expanduser() if kind is Path else kind(value)
     except (TypeError, ValueError) as error:
         named = kind.__name__ if isinstance(kind, type) else kind

@@ -44,7 +44,7 @@ def test_every_setting_can_come_from_the_environment(tmp_path):
     environ = {
         f"LAMBENT_{field.name.upper()}": _text(getattr(Config(), field.name)) for field in dataclasses.fields(Config)
     }
-    assert read({}, environ, _empty(tmp_path)) == Config(python_paths=("",), file_systems=("",))
+    assert read({}, environ, _empty(tmp_path)) == Config(runtimes_dir=Config().runtimes_dir.expanduser())
 
 
 def test_the_endpoint_of_the_commands_is_not_a_setting_of_the_node(tmp_path):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from lambent.aws import policy
+from lambent.aws import policy, quotas
 from lambent.aws.errors import ApiError
 from lambent.aws.policy import ANONYMOUS, Document, Principal, Value
 from lambent.services.lambda_.attached import ResourcePolicy
@@ -28,9 +28,6 @@ from lambent.services.lambda_.model import LATEST, not_found
 if TYPE_CHECKING:
     from lambent.aws import sigv4
     from lambent.services.lambda_.service import Lambda
-
-POLICY_BYTES: Final = 20_480
-"""Source: AWS Lambda Developer Guide, "Lambda quotas": function resource-based policy, 20 KB."""
 
 _ACCOUNT: Final = re.compile(r"[0-9]{12}")
 _PERSON: Final = re.compile(
@@ -199,10 +196,10 @@ def with_statement(document: Document | None, statement: dict[str, Any]) -> Docu
     start = document or {"Version": "2012-10-17", "Id": "default"}
     changed = {**start, "Statement": [*statements, statement]}
     size = len(text_of(changed).encode())
-    if size > POLICY_BYTES:
+    if size > quotas.POLICY_BYTES:
         raise ApiError(
             "PolicyLengthExceededException",
-            f"The final policy size ({size}) is bigger than the limit ({POLICY_BYTES}).",
+            f"The final policy size ({size}) is bigger than the limit ({quotas.POLICY_BYTES}).",
         )
     return changed
 

@@ -8,7 +8,6 @@ Source: AWS Lambda Developer Guide, "Understanding the Lambda execution environm
 """
 
 import asyncio
-import dataclasses
 import re
 import time
 from collections.abc import Callable
@@ -18,12 +17,12 @@ from typing import Any, Final, Protocol
 from lambent.aws.trace import new_trace
 from lambent.clock import Clock
 from lambent.engine import report, states
-from lambent.engine.application_logs import keeps
+from lambent.engine.environment_log import EnvironmentLog
 from lambent.engine.extension_phases import ExtensionPhases, RuntimeExit
 from lambent.engine.extensions_api import Extension
 from lambent.engine.frames import Channel, FrameChannel, Listener
-from lambent.engine.log_lines import ExtensionReport, InitReport, JsonLines, Lines, lines_for
-from lambent.engine.log_stream import Event, ExtensionText, LogPipe
+from lambent.engine.log_lines import ExtensionReport, InitReport
+from lambent.engine.log_stream import Event
 from lambent.engine.metadata_api import BASE as METADATA
 from lambent.engine.metadata_api import TOKEN_VARIABLE, MetadataApi
 from lambent.engine.runs import Exit, InitFailure, Outcome, Run, init_error_document
@@ -31,12 +30,10 @@ from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.spec import ON_DEMAND, FunctionSpec
 from lambent.engine.states import Happening, Phase
 from lambent.engine.stream import MAX_BYTES
-from lambent.engine.telemetry import Telemetry
 
 INIT_LIMIT_S: Final = 10.0
 """How long Init may take before it is done again inside the first invocation. Source: the guide, "Init phase"."""
 
-TAIL_BYTES: Final = 4096
 _MEDIA_TYPE: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _JSON: Final = "application/json"
 _BYTES: Final = "application/octet-stream"
@@ -97,12 +94,15 @@ class Environment(Listener):
         self._around = around
         self._loop = asyncio.get_running_loop()
         self.born = around.clock.elapsed()
-        self._lines: Lines | Telemetry = lines_for(spec, around.clock.now, stream, around.initialization_type)
-        is_json = spec.log_format.upper() == "JSON"
-        self._keeps = keeps(spec.application_log_level or "INFO") if is_json else None
-        self._logs = LogPipe(sandbox.output, self._log, around.clock.now_ms)
+        self._log = EnvironmentLog(
+            spec=spec,
+            stream=stream,
+            output=sandbox.output,
+            clock=around.clock,
+            write=around.write_log,
+            initialization_type=around.initialization_type,
+        )
         self._extensions: ExtensionPhases | None = None
-        self._telemetry: Telemetry | None = None
         self._channel: Channel = self._talk()
         self._is_runtime_ready = False
         self._reason = "SPINDOWN"  # of the Shutdown phase
@@ -143,7 +143,7 @@ class Environment(Listener):
         else:
             self.sandbox.exited.add_done_callback(self._on_exited)
         if run is None:
-            self._say(*self._lines.init_start())
+            self._log.say(*self._log.lines.init_start())
             self._timer = self._loop.call_later(self._around.init_limit_s, self._on_init_timeout)
         else:
             self._start(run)
@@ -153,7 +153,7 @@ class Environment(Listener):
 
     def warn(self, text: str) -> None:
         """Tells the function's owner something, in its log."""
-        self._say(f"LAMBENT_WARNING: {text}\n")
+        self._log.say(f"LAMBENT_WARNING: {text}\n")
 
     def assign(self, run: Run) -> None:
         """Runs an invocation. The environment is idle, or reset."""
@@ -170,7 +170,7 @@ class Environment(Listener):
 
     def freeze(self) -> None:
         """No process of it runs until the next invocation."""
-        self._logs.drain(flush=True)
+        self._log.drain()
         self.sandbox.freeze()
         self.is_frozen = True
 
@@ -190,8 +190,7 @@ class Environment(Listener):
             if self.is_frozen:
                 self.sandbox.thaw()
                 self.is_frozen = False
-            if self._telemetry:
-                self._telemetry.flush()
+            self._log.send_telemetry()
             await self._extensions.shut_down(self._reason, self._around.clock.machine_now)
 
     # What the runtime says
@@ -217,11 +216,11 @@ class Environment(Listener):
         if self._extensions:
             self._extensions.members.is_open = False
             for one in self._extensions.members:
-                self._say(*self._lines.extension(_report_of(one)))
+                self._log.say(*self._log.lines.extension(_report_of(one)))
         self.sandbox.throttle_cpu()
         init_ms = (time.perf_counter() - self._began) * 1000
         if self.run:
-            self._say(*self._lines.init_end(InitReport(duration_ms=init_ms, phase="invoke")))
+            self._log.say(*self._log.lines.init_end(InitReport(duration_ms=init_ms, phase="invoke")))
             self._show_start(self.run)
             self._move(Happening.ASSIGNED)
             self._invoke(self.run)
@@ -229,7 +228,7 @@ class Environment(Listener):
         self._cancel_timer()
         if self._around.initialization_type == ON_DEMAND:
             self._init_duration_ms = init_ms  # the first invocation reports it, and is billed for it
-        self._say(*self._lines.init_end(InitReport(duration_ms=init_ms)))
+        self._log.say(*self._log.lines.init_end(InitReport(duration_ms=init_ms)))
         self._become_idle()
 
     def on_response(self, payload: bytes) -> None:
@@ -310,7 +309,7 @@ class Environment(Listener):
         run = self.run
         if self.phase in (Phase.SHUTDOWN, Phase.GONE):
             return
-        self._say(*self._lines.extension(_report_of(extension)))
+        self._log.say(*self._log.lines.extension(_report_of(extension)))
         document = report.extension_failed(run.invocation.request_id if run else "", error_type, text)
         if self.phase is Phase.INIT:
             self._init_failed(Happening.FAILED, InitFailure(document=document, status="error", error_type=error_type))
@@ -333,7 +332,7 @@ class Environment(Listener):
         run, phase = self.run, self.phase
         if phase in (Phase.SHUTDOWN, Phase.GONE):
             return
-        self._say(f"The runtime was stopped: {text}.\n")
+        self._log.say(f"The runtime was stopped: {text}.\n")
         if phase is Phase.INIT:
             failure = InitFailure(document=None, status="error", error_type="Runtime.ExitError")
             self._init_failed(Happening.VIOLATED, failure)
@@ -354,13 +353,13 @@ class Environment(Listener):
         run = self.run
         assert run is not None
         request_id, timeout_s = run.invocation.request_id, self.spec.timeout_s
-        self._logs.drain(flush=True)
+        self._log.drain()
         if self.phase is Phase.INIT:
             init = InitReport(duration_ms=timeout_s * 1000.0, phase="invoke", status="timeout")
-            self._say(*self._lines.init_end(init))
+            self._log.say(*self._log.lines.init_end(init))
         self._show_start(run)
         if self.spec.log_format != "JSON":
-            self._say(report.timed_out_line(request_id, timeout_s, self._around.clock.now()))
+            self._log.say(report.timed_out_line(request_id, timeout_s, self._around.clock.now()))
         self._end(Happening.INIT_TIMED_OUT if self.phase is Phase.INIT else Happening.DEADLINE_PASSED)
         self._finish(run, Outcome(payload=report.timed_out(request_id, timeout_s), status="timeout"))
         self._around.owner.has_ended(self, None)
@@ -399,22 +398,12 @@ class Environment(Listener):
             token = self._around.order["environment"].get(TOKEN_VARIABLE, "")
             api.others[METADATA] = MetadataApi(self.spec.region, token).serve
             if names:
-                self._attend_telemetry(api, self._extensions)
+                self._log.attend(api, self._extensions)
             return api
         return FrameChannel(self.sandbox.control, self)
 
-    def _attend_telemetry(self, api: RuntimeApi, phases: ExtensionPhases) -> None:
-        now = self._around.clock.now
-        lines = lines_for(self.spec, now, self.stream, self._around.initialization_type)
-        everything = dataclasses.replace(self.spec, system_log_level="DEBUG")
-        records = JsonLines(everything, now, self.stream, self._around.initialization_type)
-        self._telemetry = Telemetry(lines, records, phases, self._say)
-        self._lines = self._telemetry
-        self._logs.tell_extensions_apart()
-        api.others |= self._telemetry.serve()
-
     def _start(self, run: Run) -> None:
-        self.run = run
+        self.run = self._log.run = run
         run.started = time.perf_counter()
         run.started_ms = self._around.clock.now_ms()
         run.deadline = self._loop.time() + self.spec.timeout_s
@@ -424,7 +413,7 @@ class Environment(Listener):
         """Before the first line of the invocation's own; where Init is a part of it, behind that."""
         if not run.is_shown:
             run.is_shown = True
-            self._say(*self._lines.start(run.invocation), run=run)
+            self._log.say(*self._log.lines.start(run.invocation))
 
     def _invoke(self, run: Run) -> None:
         invocation = run.invocation
@@ -455,9 +444,7 @@ class Environment(Listener):
         """The runtime has answered. With extensions still at work the caller gets that at once, and the rest later."""
         if self._extensions and not self._extensions.members.are_ready:
             run.outcome = outcome
-            if self._telemetry:
-                self._logs.drain(flush=True)
-                self._telemetry.runtime_done(self._summary(run, outcome))
+            self._log.runtime_done(self._summary(run, outcome))
             if not run.invocation.want_tail:  # which ends with the REPORT
                 run.respond(outcome.payload, run.function_error(outcome))
             return
@@ -468,13 +455,13 @@ class Environment(Listener):
     def _finish(self, run: Run, outcome: Outcome) -> None:
         """The last log lines of an invocation, then its answer."""
         self._cancel_timer()
-        self._logs.drain(flush=True)
+        self._log.drain()
         self._show_start(run)
         self.run = None
         summary = self._summary(run, outcome)
         self._init_duration_ms = None
-        now_ms = self._around.clock.now_ms()
-        self._log_of(run, [(now_ms, line) for line in self._lines.end(summary)])
+        self._log.say(*self._log.lines.end(summary))
+        self._log.run = None
         self._around.owner.has_reported(self, run, summary)
         run.answer(outcome.payload, run.function_error(outcome))
 
@@ -509,7 +496,7 @@ class Environment(Listener):
         init_ms = (time.perf_counter() - self._began) * 1000
         phase = "invoke" if run else "init"
         init = InitReport(duration_ms=init_ms, phase=phase, status=failure.status, error_type=failure.error_type)
-        self._say(*self._lines.init_end(init), run=run)
+        self._log.say(*self._log.lines.init_end(init))
         if run:
             document = init_error_document(failure, run)
             self._finish(run, Outcome(payload=document, status="error", error_type=failure.error_type))
@@ -528,12 +515,10 @@ class Environment(Listener):
             self._close()
 
     def _close(self) -> None:
-        if self._telemetry:
-            self._telemetry.close()
         if self._extensions:
             self._extensions.close()
         self._channel.close()
-        self._logs.close()
+        self._log.close()
 
     def _move(self, happening: Happening) -> None:
         self.phase = states.after(self.phase, happening)
@@ -550,28 +535,6 @@ class Environment(Listener):
             peak = -(-self.sandbox.max_memory_bytes() // 1_048_576)
             self._memory_mb = max(1, min(peak, self.spec.memory_mb))
         return self._memory_mb
-
-    def _say(self, *messages: str, run: Run | None = None) -> None:
-        now_ms = self._around.clock.now_ms()
-        self._log_of(run or self.run, [(now_ms, message) for message in messages])
-
-    def _log(self, events: list[Event]) -> None:
-        keeps = self._keeps
-        if self._telemetry:
-            self._telemetry.logged(events)
-            is_kept = [isinstance(message, ExtensionText) or not keeps or keeps(message) for _moment, message in events]
-            events = [(moment, str(message)) for (moment, message), kept in zip(events, is_kept, strict=True) if kept]
-        elif keeps:
-            events = [event for event in events if keeps(event[1])]
-        self._log_of(self.run, events)
-
-    def _log_of(self, run: Run | None, events: list[Event]) -> None:
-        if not events:
-            return
-        if run and run.invocation.want_tail:
-            run.tail += "".join(message for _moment, message in events).encode()
-            del run.tail[:-TAIL_BYTES]
-        self._around.write_log(events)
 
 
 _REASONS: Final = {

@@ -2,6 +2,7 @@
 # make test    every test but the long ones                     make check   format, lint, types, contracts
 # make demo    a function from a folder, invoked, its picture     make dev     the development set-up only
 # make bench   the figures                                        make test-long  hundred-fold kills, matrices
+# make scale   the curves, up to 1,000 of everything              make soak    ten minutes of mixed load
 # make docs    the generated reference pages                  make proof   which test shows what
 
 PORT ?= 4566
@@ -14,7 +15,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-long demo dev check bench docs proof clean system-packages
+.PHONY: help up test test-long demo dev check bench scale soak docs proof clean system-packages
 
 help:
 	@sed -n 's/^# \(make.*\)/\1/p' Makefile
@@ -60,6 +61,13 @@ check: .venv/.stamp-dev
 
 bench: .venv/.stamp-dev
 	$(BIN)/python bench/run.py $(ARGS)
+
+scale: .venv/.stamp-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python bench/scale.py $(ARGS)
+
+soak: .venv/.stamp-dev
+	$(BIN)/python bench/soak.py $(ARGS)
 
 docs: .venv/.stamp
 	$(BIN)/python docs/make_reference.py

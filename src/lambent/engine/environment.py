@@ -64,6 +64,7 @@ class Owner(Protocol):
 
     def is_idle(self, environment: "Environment") -> None: ...
     def has_ended(self, environment: "Environment", failure: InitFailure | None) -> None: ...
+    def take_back(self, environment: "Environment", run: Run) -> None: ...
     def has_reported(self, environment: "Environment", run: Run, summary: report.Report) -> None: ...
 
 
@@ -383,6 +384,11 @@ class Environment(Listener):
             self._init_failed(happening, InitFailure(document=None, status="error", error_type=kind, exit=how))
             return
         self._end(happening)
+        if run and self._channel.has_event:  # it ended after its last answer, and never saw this one
+            self._cancel_timer()
+            self.run = self._log.run = None
+            self._around.owner.take_back(self, run)
+            return
         if run:
             document = report.exited(run.invocation.request_id, -9 if how.out_of_memory else how.status)
             self._finish(run, Outcome(payload=document, status="error", error_type=kind))

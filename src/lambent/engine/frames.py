@@ -56,6 +56,10 @@ class Listener(Protocol):
 class Channel(Protocol):
     """A way to talk with a runtime: frames here, or the HTTP Runtime API."""
 
+    @property
+    def has_event(self) -> bool:
+        """Whether the runtime has not asked yet for the invocation that is there for it."""
+
     def open(self, order: dict[str, Any]) -> None: ...
     def invoke(self, header: dict[str, Any], payload: bytes) -> None: ...
     def pause(self) -> None: ...
@@ -66,6 +70,8 @@ class Channel(Protocol):
 
 class FrameChannel:
     """Frames over `control`, read as they come and told to `listener`. Closes the socket in the end."""
+
+    has_event: Final = False  # whoever answered reads the next frame, too
 
     def __init__(self, control: socket.socket, listener: Listener) -> None:
         control.setblocking(False)

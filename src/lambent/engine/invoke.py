@@ -251,6 +251,11 @@ class Engine:
         elif run:
             run.fail(_stopping())
 
+    def take_back(self, environment: Environment, run: Run) -> None:
+        """It has ended, and its runtime never saw this run: another serves it."""
+        self.has_ended(environment, None)
+        self._queue(run)
+
     def has_reported(self, environment: Environment, run: Run, summary: Report) -> None:
         """One entry for each invocation, at its end, and its metrics."""
         invocation = run.invocation

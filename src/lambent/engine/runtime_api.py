@@ -77,6 +77,11 @@ class RuntimeApi:
         self._event = ([(name, value) for name, value in headers if value], payload)
         self._hand_out()
 
+    @property
+    def has_event(self) -> bool:
+        """Whether an invocation waits here for a runtime that asks."""
+        return self._event is not None
+
     def pause(self) -> None:
         """Reads no more of the answer for now."""
         if self._streaming:
@@ -121,8 +126,7 @@ class RuntimeApi:
         """The head of a request is there; whether its body is passed on as it comes."""
         match self._parts(connection):
             case ["invocation", request_id, "response"] if connection.method == "POST":
-                mode = connection.headers.get("lambda-runtime-function-response-mode", "")
-                return mode.lower() == "streaming" and self._begin_stream(connection, request_id)
+                return _is_streamed(connection.headers) and self._begin_stream(connection, request_id)
         return False
 
     def serve(self, connection: Connection) -> None:
@@ -262,6 +266,12 @@ class RuntimeApi:
             sock.close()
             return
         self._connections.add(Connection(sock, self))
+
+
+def _is_streamed(headers: dict[str, str]) -> bool:
+    """Whether a response is sent as it is made. AWS's client for Go does not say so: it sends all of them in chunks."""
+    mode, encoding = (headers.get(name, "") for name in ("lambda-runtime-function-response-mode", "transfer-encoding"))
+    return mode.lower() == "streaming" or encoding.lower() == "chunked"
 
 
 def _trailing_error(trailers: dict[str, str]) -> tuple[str, bytes] | None:

@@ -3,7 +3,7 @@
 # make demo    a function from a folder, invoked, its picture     make dev     the development set-up only
 # make bench   the figures                                        make test-long  hundred-fold kills, matrices
 # make scale   the curves, up to 1,000 of everything              make soak    ten minutes of mixed load
-# make docs    the generated reference pages                  make proof   which test shows what
+# make docs    the generated reference pages                  make proof   which test and which runtime shows what
 
 PORT ?= 4566
 HOST ?= 127.0.0.1
@@ -41,10 +41,12 @@ dev: .venv/.stamp-dev
 demo: .venv/.stamp
 	@$(BIN)/python examples/thumbnails/demo.py
 
-# What tests need of the system: strace shows the order of fsyncs.
+# What tests need of the system: strace shows the order of fsyncs, and functions in Go and Rust are built.
 system-packages:
-	@if ! command -v strace >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq strace >/dev/null; fi
+	@missing=; command -v strace >/dev/null || missing=strace; \
+	command -v go >/dev/null || missing="$$missing golang-go"; command -v cargo >/dev/null || missing="$$missing cargo"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
 
 test: .venv/.stamp-dev system-packages
 	$(BIN)/pytest -m "not long" $(ARGS)
@@ -75,6 +77,7 @@ docs: .venv/.stamp
 # A few minutes: the tests that call Lambda, one after the other, and what each was answered.
 proof: .venv/.stamp-dev system-packages
 	$(BIN)/pytest -q -m "not long" tests/unit/services/lambda_ tests/node/lambda_ --proof docs/reference/proof.json
+	$(BIN)/pytest -q tests/node/runtimes/test_every_runtime.py --behaviours docs/reference/runtimes.json
 	$(BIN)/python docs/make_reference.py
 
 clean:

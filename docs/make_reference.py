@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -117,7 +118,9 @@ def lambda_quotas() -> dict[str, int]:
     from lambent.aws import quotas
 
     return {
-        name: value for name, value in vars(quotas).items() if name.isupper() and isinstance(value, int) and name != "MIB"
+        name: value
+        for name, value in vars(quotas).items()
+        if name.isupper() and isinstance(value, int) and name != "MIB"
     }
 
 
@@ -128,6 +131,67 @@ def reason(reasons: dict[str, Any], operation: str, code: str) -> str:
 
 def _test(name: str | None) -> str:
     return f"`{name}`" if name else ""
+
+
+_RUNTIMES = """# The runtimes, and what each was seen to do
+
+Made by `make docs` from `runtimes.json` beside this page, which `make proof` makes by a run of the tests in
+`tests/node/runtimes/test_every_runtime.py`: each behaviour is one test there, run with every runtime. Functions in bash,
+Go and Rust are custom runtimes (`provided.al2023`). bash speaks the Runtime API itself; the clients are AWS's own:
+
+"""
+
+
+def runtimes() -> str:
+    """The page about runtimes: which was seen to have which behaviour, and what differs."""
+    seen = behaviours()
+    languages = sorted({language for cells in seen.values() for language in cells}, key=_row)
+    notes: dict[str, int] = {}
+    rows = []
+    for behaviour, cells in seen.items():
+        shown = [_cell(cells.get(language), notes) for language in languages]
+        rows.append(f"| {_sentence(behaviour)} | {' | '.join(shown)} |")
+    head = [f"| | {' | '.join(languages)} |", f"| --- |{' --- |' * len(languages)}"]
+    remarks = [f"{number}. {text[0].upper()}{text[1:]}." for text, number in notes.items()]
+    return "\n".join([f"{_RUNTIMES}{_clients()}\n", *head, *rows, "", *remarks]) + "\n"
+
+
+def behaviours() -> dict[str, dict[str, str]]:
+    """What a run of the tests saw: {test: {runtime: how it differs, or nothing}}."""
+    found: dict[str, dict[str, str]] = json.loads((ROOT / "docs/reference/runtimes.json").read_text())
+    return found
+
+
+def _clients() -> str:
+    folder = ROOT / "tests/node/runtimes"
+    go = re.search(r"aws-lambda-go v([\d.]+)", (folder / "go/go.mod").read_text())
+    rust = next(
+        one
+        for one in tomllib.loads((folder / "rust/Cargo.lock").read_text())["package"]
+        if one["name"] == "lambda_runtime"
+    )
+    assert go is not None
+    return f"- Go: `github.com/aws/aws-lambda-go` {go[1]}\n- Rust: `lambda_runtime` {rust['version']}\n"
+
+
+def _row(language: str) -> tuple[bool, str]:
+    return "." not in language, language  # those of our own first
+
+
+def _cell(seen: str | None, notes: dict[str, int]) -> str:
+    if seen is None:
+        return "no"
+    return f"yes ({notes.setdefault(seen, len(notes) + 1)})" if seen else "yes"
+
+
+def _sentence(test: str) -> str:
+    text = test.removeprefix("test_").replace("_", " ")
+    return (
+        (text[0].upper() + text[1:])
+        .replace("Json", "JSON")
+        .replace("lambdas", "Lambda's")
+        .replace("callers", "caller's")
+    )
 
 
 _SYSTEM_CALLS = """# System calls
@@ -173,6 +237,7 @@ PAGES = {
     "docs/reference/system-calls.md": system_calls,
 }
 PAGES["docs/reference/lambda.md"] = lambda_
+PAGES["docs/reference/runtimes.md"] = runtimes
 
 
 def main() -> None:

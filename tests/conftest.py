@@ -1,12 +1,14 @@
-"""`--proof FILE` keeps which test saw which operation answer: see proof.py."""
+"""`--proof FILE` keeps which test saw which operation answer: see proof.py; `--behaviours FILE`: see behaviours.py."""
 
 import pytest
 
+import behaviours
 import proof
 
 
 def pytest_addoption(parser):
     parser.addoption("--proof", metavar="FILE", default=None, help="keep there which test saw which operation answer")
+    parser.addoption("--behaviours", metavar="FILE", default=None, help="keep there which runtime has which behaviour")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -18,10 +20,15 @@ def pytest_runtest_call(item):
         return (yield)
 
 
+def pytest_runtest_logreport(report):
+    behaviours.see(report)
+
+
 def pytest_sessionfinish(session, exitstatus):
-    path = session.config.getoption("--proof")
-    if path is not None and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        proof.write(path)
+    for option, keeper in (("--proof", proof), ("--behaviours", behaviours)):
+        path = session.config.getoption(option)
+        if path is not None and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            keeper.write(path)
 
 
 @pytest.fixture(scope="session")

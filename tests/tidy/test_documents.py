@@ -1,5 +1,6 @@
 """The documents are there, and say what the code says."""
 
+import ast
 import importlib.util
 import re
 
@@ -47,6 +48,20 @@ def test_the_tests_that_the_reference_names_are_there():
             gone.append(test)
     assert gone == [], "run `make proof`"
     assert sorted(quotas) == sorted(_make_reference.lambda_quotas())
+
+
+def test_each_behaviour_has_its_test_and_was_seen_with_each_runtime():
+    folder = source.ROOT / "tests/node/runtimes"
+    tests = {one.name for one in source.functions(folder / "test_every_runtime.py") if one.name.startswith("test_")}
+    known = next(
+        ast.literal_eval(node.value)
+        for node in ast.walk(source.tree(folder / "languages.py"))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ALL"
+    )
+    seen = _make_reference.behaviours()
+    assert {test: sorted(cells) for test, cells in seen.items()} == {test: sorted(known) for test in tests}, (
+        "make proof"
+    )
 
 
 def test_the_changelog_has_the_next_release():

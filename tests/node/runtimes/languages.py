@@ -2,10 +2,16 @@
 
 `echo` answers its event, `context` what its runtime says of the invocation, `variables` what its environment has.
 `fails` raises, `broken` cannot be loaded, `exits` ends its process, `sleeps` never answers. `logs` writes two lines,
-`large` answers as many characters as asked for, `background` leaves work behind, `streams` answers in parts.
+`large` answers as many characters as asked for, `background` leaves work behind, `streams` answers in parts, and fails
+after the first if asked to. Go and Rust have them in main.go and main.rs, one program for all.
 """
 
+from compiled import program
 from packages import bash
+
+ALL = ("python3.11", "nodejs20.x", "nodejs22.x", "nodejs24.x", "bash", "go", "rust")
+"""The languages by their runtime, or by their name where the runtime is the function's own."""
+
 
 PYTHON = {
     "echo": "def handler(event, context): return event",
@@ -49,8 +55,10 @@ def handler(event, context):
     return {"began": began, "done": done}
 """,
     "streams": """
+class Mistake(Exception): pass
 def handler(event, context):
     yield "one "
+    if event == "fail": raise Mistake("it went wrong")
     yield "two"
 """,
 }
@@ -89,9 +97,11 @@ exports.handler = async (event) => {
 };
 """,
     "streams": """
+class Mistake extends Error { constructor(text) { super(text); this.name = 'Mistake'; } }
 exports.handler = awslambda.streamifyResponse(async (event, stream) => {
   stream.write('one ');
   await new Promise((resolve) => setTimeout(resolve, 20));
+  if (event === 'fail') throw new Mistake('it went wrong');
   stream.write('two');
   stream.end();
 });
@@ -140,13 +150,32 @@ began=$(date +%s.%N)
 if [ "$(cat)" = '"begin"' ]; then { sleep 0.6; date +%s.%N > /tmp/done; } > /dev/null & else sleep 0.1; fi
 printf '{"began": %s, "done": %s}' "$began" "$(cat /tmp/done 2>/dev/null || echo null)"
 """,
+    "streams": """
+event=$(cat)
+begin_stream
+chunk "one "
+sleep 0.02
+if [ "$event" = '"fail"' ]; then
+  end_stream Mistake '{"errorType": "Mistake", "errorMessage": "it went wrong"}'
+else
+  chunk two
+  end_stream
+fi
+""",
 }
 
 
-def files(runtime, behaviour):
+def runtime_of(language):
+    """What its functions have for Runtime."""
+    return language if language[-1].isdigit() or language.endswith(".x") else "provided.al2023"
+
+
+def files(language, behaviour):
     """The package of a function that behaves so."""
-    if runtime.startswith("python"):
+    if language.startswith("python"):
         return {"index.py": PYTHON[behaviour]}
-    if runtime.startswith("nodejs"):
+    if language.startswith("nodejs"):
         return {"index.js": NODEJS[behaviour]}
-    return {"bootstrap": bash(BASH[behaviour])}
+    if language == "bash":
+        return {"bootstrap": bash(BASH[behaviour])}
+    return {"bootstrap": program(language), "behaviour": behaviour}

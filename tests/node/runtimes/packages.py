@@ -31,11 +31,30 @@ request() {  # METHOD PATH BODY-FILE
   head -c "$length" <&3
   exec 3>&-
 }
+begin_stream() {
+  exec 3<>"/dev/tcp/${AWS_LAMBDA_RUNTIME_API%:*}/${AWS_LAMBDA_RUNTIME_API#*:}"
+  { printf 'POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\\r\\nHost: lambda\\r\\n' "$request_id"
+    printf 'Lambda-Runtime-Function-Response-Mode: streaming\\r\\nTransfer-Encoding: chunked\\r\\n'
+    printf 'Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\\r\\n\\r\\n'; } >&3
+}
+chunk() { printf '%x\\r\\n%s\\r\\n' "${#1}" "$1" >&3; }
+end_stream() {  # [ERROR-TYPE ERROR-DOCUMENT]
+  printf '0\\r\\n' >&3
+  if [ $# = 2 ]; then
+    printf 'Lambda-Runtime-Function-Error-Type: %s\\r\\n' "$1" >&3
+    printf 'Lambda-Runtime-Function-Error-Body: %s\\r\\n' "$(printf '%s' "$2" | base64 -w0)" >&3
+  fi
+  printf '\\r\\n' >&3
+  read -r status <&3
+  exec 3>&-
+  has_answered=yes
+}
 SOURCE
 while true; do
   request GET invocation/next /dev/null > /tmp/event
+  has_answered=
   if handle < /tmp/event > /tmp/answer; then verb=response; else verb=error; fi
-  request POST "invocation/$request_id/$verb" /tmp/answer > /dev/null
+  if [ -z "$has_answered" ]; then request POST "invocation/$request_id/$verb" /tmp/answer > /dev/null; fi
 done
 """
 
@@ -79,3 +98,15 @@ class Answer:
 
 def invoke(client, name, event=None):
     return Answer(client.invoke(FunctionName=name, Payload=json.dumps(event), LogType="Tail"))
+
+
+def streamed(client, name, event=None):
+    """The body of a streamed answer, and what its last event said."""
+    response = client.invoke_with_response_stream(FunctionName=name, Payload=json.dumps(event))
+    parts, complete = [], {}
+    for one in response["EventStream"]:
+        if "PayloadChunk" in one:
+            parts.append(one["PayloadChunk"]["Payload"])
+        else:
+            complete = one["InvokeComplete"]
+    return b"".join(parts), complete

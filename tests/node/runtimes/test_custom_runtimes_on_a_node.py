@@ -117,3 +117,21 @@ def test_a_bootstrap_in_process_mode_finds_its_code_and_the_runtime_api(own_node
         assert invoke(client, name).content.endswith("/node")
         missing = invoke(client, create(client, "provided.al2", {"data.txt": "x"}))
         assert "Couldn't find valid bootstrap(s)" in missing.content["errorMessage"]
+
+
+ENDS_AFTER_EACH = """
+cat > /dev/null
+printf $$ > /tmp/own
+request POST "invocation/$request_id/response" /tmp/own > /dev/null
+sleep 0.3
+exit 1
+"""
+
+
+def test_an_invocation_that_its_runtime_never_saw_is_served_by_the_next_one(client):
+    # As aws-lambda-go does after an answer that was too large: it ends, with the next invocation in sight.
+    name = create(client, "provided.al2023", {"bootstrap": bash(ENDS_AFTER_EACH)})
+    for _time in range(3):
+        answer = client.invoke(FunctionName=name)
+        assert "FunctionError" not in answer
+        assert answer["Payload"].read().isdigit()

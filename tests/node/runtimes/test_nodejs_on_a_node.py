@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from languages import files
-from packages import create, invoke, packed
+from packages import create, invoke, packed, streamed
 
 
 @pytest.fixture
@@ -150,26 +149,6 @@ def test_the_console_in_json_with_a_level(client):
     records = [json.loads(line) for line in answer.log.splitlines() if '"message"' in line]
     shown = [(one["level"], one["message"], one["requestId"]) for one in records]
     assert shown == [("INFO", "a\nb { x: 1 }", answer.request_id), ("ERROR", "e", answer.request_id)]
-
-
-def streamed(client, name, event=None):
-    response = client.invoke_with_response_stream(FunctionName=name, Payload=json.dumps(event))
-    parts, complete = [], {}
-    for one in response["EventStream"]:
-        if "PayloadChunk" in one:
-            parts.append(one["PayloadChunk"]["Payload"])
-        else:
-            complete = one["InvokeComplete"]
-    return b"".join(parts), complete
-
-
-def test_an_answer_streams(client):
-    name = create(client, "nodejs24.x", files("nodejs24.x", "streams"))
-    for _time in range(2):
-        body, complete = streamed(client, name)
-        assert (body, complete.get("ErrorCode")) == (b"one two", None)
-    answer = client.invoke(FunctionName=name)  # whoever does not stream gets it whole
-    assert answer["Payload"].read() == b"one two"
 
 
 def test_an_answer_for_http_begins_with_its_metadata(client):

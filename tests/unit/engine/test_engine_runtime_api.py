@@ -304,11 +304,15 @@ def test_an_event_whose_connection_broke_is_given_again() -> None:
 # Streamed responses
 
 
-def streamed(*parts: bytes, headers: bytes = b"", after: bytes = b"") -> Callable[[str, int], bytes]:
+MODE = b"Lambda-Runtime-Function-Response-Mode: streaming\r\n"
+
+
+def streamed(
+    *parts: bytes, headers: bytes = b"", after: bytes = b"", mode: bytes = MODE
+) -> Callable[[str, int], bytes]:
     """A client that answers R1 with a streamed response, and what it is told."""
     head = (
-        f"POST {BASE}/invocation/R1/response HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
-        "Lambda-Runtime-Function-Response-Mode: streaming\r\n"
+        f"POST {BASE}/invocation/R1/response HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n{mode.decode()}"
     ).encode()
 
     def client(host: str, port: int) -> bytes:
@@ -332,8 +336,11 @@ def streamed(*parts: bytes, headers: bytes = b"", after: bytes = b"") -> Callabl
 ERROR = base64.b64encode(b'{"errorType": "A.B", "errorMessage": "m"}')
 
 
-def test_a_streamed_response_is_passed_on_as_it_comes() -> None:
-    client = streamed(b"3\r\none\r\n", b"3\r\ntwo\r\n", b"0\r\n\r\n", headers=b"Content-Type: text/event-stream\r\n")
+@pytest.mark.parametrize("mode", [MODE, b""])
+def test_a_streamed_response_is_passed_on_as_it_comes(mode: bytes) -> None:
+    """Whether it says so or is just sent in chunks, as aws-lambda-go does."""
+    parts = (b"3\r\none\r\n", b"3\r\ntwo\r\n", b"0\r\n\r\n")
+    client = streamed(*parts, headers=b"Content-Type: text/event-stream\r\n", mode=mode)
     told, runner = serve(client, stream=True)
     assert told.startswith(b"HTTP/1.1 202 Accepted\r\n")
     assert runner.said == [

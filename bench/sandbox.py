@@ -35,6 +35,7 @@ async def give_back(sandboxes: list[Sandbox]) -> None:
     for sandbox in sandboxes:
         await sandbox.kill()
         sandbox.control.close()
+        sandbox.runtime_api.close()
         os.close(sandbox.output)
 
 

@@ -135,6 +135,7 @@ class Inside:
     def close(self) -> None:
         self.kill()
         self.sandbox.control.close()
+        self.sandbox.runtime_api.close()
         os.close(self.sandbox.output)
 
     async def _ask(self, source: str, name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:

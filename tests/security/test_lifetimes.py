@@ -189,6 +189,7 @@ def test_when_the_launcher_is_killed_its_environments_go_and_the_sweep_takes_the
     wait_until_gone(environment.sandbox.pid)
     assert folder not in {Path(path).name for path in cgroups.launcher_folders()}
     environment.sandbox.control.close()
+    environment.sandbox.runtime_api.close()
     os.close(environment.sandbox.output)
 
 

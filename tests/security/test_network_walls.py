@@ -1,5 +1,6 @@
 """Whom a function can reach over the network."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 
@@ -85,9 +86,8 @@ def test_the_platforms_port_leads_to_the_platform_only(inside: Inside, house: Ho
 
 
 def test_the_runtime_api_listens_where_aws_has_it(fresh: Callable[..., Inside]) -> None:
-    environment = fresh(with_runtime_api=True)
+    environment = fresh()
     server = environment.sandbox.runtime_api
-    assert server is not None
     for address in ("169.254.100.1", "127.0.0.1"):
         assert environment.run(connect, address, 9001) == "connected"
         server.accept()[0].close()
@@ -96,14 +96,14 @@ def test_the_runtime_api_listens_where_aws_has_it(fresh: Callable[..., Inside]) 
 
 def test_another_environments_runtime_api_is_out_of_reach(fresh: Callable[..., Inside]) -> None:
     """Each has one at the same address, in a network of its own."""
-    theirs, mine = fresh(with_runtime_api=True), fresh()
-    server = theirs.sandbox.runtime_api
-    assert server is not None
+    theirs, mine = fresh(), fresh()
     for address in ("169.254.100.1", "127.0.0.1"):
-        assert theirs.run(connect, address, 9001) == "connected"
-        server.accept()[0].close()
-        assert mine.run(connect, address, 9001) == Refused("ECONNREFUSED")
-    server.close()
+        for caller, other in ((theirs, mine), (mine, theirs)):
+            assert caller.run(connect, address, 9001) == "connected"
+            other.sandbox.runtime_api.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                other.sandbox.runtime_api.accept()
+            caller.sandbox.runtime_api.accept()[0].close()
 
 
 def test_a_network_used_again_holds_nothing_of_the_last_environment(fresh: Callable[..., Inside], house: House) -> None:
@@ -123,6 +123,57 @@ def test_a_network_used_again_holds_nothing_of_the_last_environment(fresh: Calla
         with pytest.raises(BlockingIOError):
             house.listeners[environment.sandbox.id].accept()
         environment.kill()
+
+
+def test_a_listener_of_an_environment_that_is_gone_takes_nobody(fresh: Callable[..., Inside]) -> None:
+    """The node may still hold it when its network has been used again."""
+    first = fresh()
+    first.kill()
+    for _ in range(4):  # more than are parked, so that the network comes round again
+        environment = fresh()
+        assert environment.run(connect, "169.254.100.1", 9001) == "connected"
+        environment.sandbox.runtime_api.accept()[0].close()
+        with pytest.raises(OSError, match=r"Invalid argument|temporarily unavailable"):
+            first.sandbox.runtime_api.accept()
+        environment.kill()
+
+
+def test_a_connection_that_the_platform_makes_inside_stays_there(fresh: Callable[..., Inside], house: House) -> None:
+    """Where telemetry goes is an environment's own port of that number, not another's and not the host's."""
+
+    def listen():
+        import socket
+        import sys
+
+        sys.server = socket.create_server(("127.0.0.1", 0))
+        return sys.server.getsockname()[1]
+
+    def accept():
+        import sys
+
+        return sys.server.accept()[0].recv(4).decode()
+
+    async def send(environment: Inside, port: int) -> bool:
+        loop = asyncio.get_running_loop()
+        made: asyncio.Future[socket.socket | None] = loop.create_future()
+        environment.sandbox.connect(port, made.set_result)
+        connection = await made
+        if connection is None:
+            return False
+        with connection:
+            try:
+                await loop.sock_sendall(connection, b"here")
+            except ConnectionRefusedError:
+                return False
+        return True
+
+    mine, other = fresh(), fresh()
+    port = mine.run(listen)
+    assert house.wait(send(mine, port))
+    assert mine.run(accept) == "here"
+    assert not house.wait(send(other, port))
+    with socket.create_server(("127.0.0.1", 0)) as hosts:
+        assert not house.wait(send(mine, hosts.getsockname()[1]))
 
 
 @pytest.mark.parametrize(("family", "kind", "protocol"), [(17, 3, 0), (40, 1, 0), (38, 5, 0), (16, 3, 9), (16, 3, 12)])

@@ -54,6 +54,7 @@ def stop(environment: Inside) -> None:
 
 def close(environment: Inside) -> None:
     environment.sandbox.control.close()
+    environment.sandbox.runtime_api.close()
     os.close(environment.sandbox.output)
 
 

@@ -10,19 +10,18 @@ Source: AWS Lambda Developer Guide, "Understanding the Lambda execution environm
 import asyncio
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
 from lambent.aws.trace import new_trace
-from lambent.clock import Clock
 from lambent.engine import report, states
 from lambent.engine.environment_log import EnvironmentLog
 from lambent.engine.extension_phases import ExtensionPhases, RuntimeExit
+from lambent.engine.extensions_api import BASE as EXTENSIONS
 from lambent.engine.extensions_api import Extension
 from lambent.engine.frames import Channel, FrameChannel, Listener
+from lambent.engine.inside_api import InsideApi, Serve
 from lambent.engine.log_lines import ExtensionReport, InitReport
-from lambent.engine.log_stream import Event
 from lambent.engine.metadata_api import BASE as METADATA
 from lambent.engine.metadata_api import TOKEN_VARIABLE, MetadataApi
 from lambent.engine.runs import Exit, InitFailure, Outcome, Run, init_error_document
@@ -30,54 +29,16 @@ from lambent.engine.runtime_api import RuntimeApi
 from lambent.engine.spec import ON_DEMAND, FunctionSpec
 from lambent.engine.states import Happening, Phase
 from lambent.engine.stream import MAX_BYTES
-
-INIT_LIMIT_S: Final = 10.0
-"""How long Init may take before it is done again inside the first invocation. Source: the guide, "Init phase"."""
+from lambent.engine.surroundings import Sandbox, Surroundings
+from lambent.engine.telemetry_api import PATHS as TELEMETRY
 
 _MEDIA_TYPE: Final = re.compile(r"[\x20-\x7e]{1,1024}")
 _JSON: Final = "application/json"
 _BYTES: Final = "application/octet-stream"
+# Many times what a runtime takes to ask for its next invocation, so that whoever comes back with one at once finds the
+# environment free. AWS's own emulator hands the answer out at that moment too.
+_ASKING_S: Final = 0.1
 _MEMORY_READ_S: Final = 0.05  # reading the peak is a system call on a kernel file; not on each of many short runs
-
-
-class Sandbox(Protocol):
-    """The walls and processes of one environment, as `sandbox.launch` makes them."""
-
-    id: str
-    control: Any  # socket.socket
-    output: int
-    runtime_api: Any  # socket.socket | None
-    exited: "asyncio.Future[Any]"  # of an Exit
-
-    def freeze(self) -> None: ...
-    def thaw(self) -> None: ...
-    def throttle_cpu(self) -> None: ...
-    def max_memory_bytes(self) -> int: ...
-    def terminate(self) -> None: ...
-    async def kill(self) -> None: ...
-    async def stop(self) -> None: ...
-    def discard(self) -> None: ...
-
-
-class Owner(Protocol):
-    """Who is told of an environment's life. `failure` comes with an Init that failed outside an invocation."""
-
-    def is_idle(self, environment: "Environment") -> None: ...
-    def has_ended(self, environment: "Environment", failure: InitFailure | None) -> None: ...
-    def take_back(self, environment: "Environment", run: Run) -> None: ...
-    def has_reported(self, environment: "Environment", run: Run, summary: report.Report) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What an environment needs besides its sandbox."""
-
-    clock: Clock
-    owner: Owner
-    write_log: Callable[[list[Event]], None]  # to this environment's log stream
-    order: dict[str, Any]  # the INIT frame
-    init_limit_s: float = INIT_LIMIT_S
-    initialization_type: str = ON_DEMAND
 
 
 class Environment(Listener):
@@ -104,6 +65,8 @@ class Environment(Listener):
             initialization_type=around.initialization_type,
         )
         self._extensions: ExtensionPhases | None = None
+        self._routes: dict[str, Serve] = {}
+        self._inside: InsideApi
         self._channel: Channel = self._talk()
         self._is_runtime_ready = False
         self._reason = "SPINDOWN"  # of the Shutdown phase
@@ -144,10 +107,11 @@ class Environment(Listener):
         else:
             self.sandbox.exited.add_done_callback(self._on_exited)
         if run is None:
-            self._log.say(*self._log.lines.init_start())
             self._timer = self._loop.call_later(self._around.init_limit_s, self._on_init_timeout)
         else:
             self._start(run)
+        self._log.init_start("invoke" if run else "init")
+        self._inside.listen()
         self._channel.open(self._around.order)
         if self._extensions:
             self._extensions.open()
@@ -202,15 +166,25 @@ class Environment(Listener):
             self.on_violation("ready twice")
             return
         self._is_runtime_ready = True
-        if self._extensions is None or self._extensions.members.are_ready:
+        if self._are_extensions_ready:
             self._initialised()
 
+    def on_next(self) -> None:
+        """The runtime, which has answered, asks for its next invocation."""
+        run = self.run
+        if self.phase is Phase.BUSY and run and run.outcome:
+            if self._are_extensions_ready:
+                self._complete(run, run.outcome)
+            else:
+                self._log.runtime_done(self._summary(run, run.outcome))
+                self._answer(run)
+
     def on_extensions_ready(self) -> None:
-        """Every extension waits for its next event: Init is over, or the invocation."""
+        """Every extension waits for its next event: Init is over, or the invocation, if the runtime waits too."""
         if self.phase is Phase.INIT and self._is_runtime_ready:
             self._initialised()
-        elif self.phase is Phase.BUSY and self.run and self.run.outcome:
-            self._conclude(self.run, self.run.outcome)
+        elif self.phase is Phase.BUSY and self.run and self.run.outcome and self._channel.asks:
+            self._complete(self.run, self.run.outcome)
 
     def _initialised(self) -> None:
         self._move(Happening.READY)
@@ -221,7 +195,7 @@ class Environment(Listener):
         self.sandbox.throttle_cpu()
         init_ms = (time.perf_counter() - self._began) * 1000
         if self.run:
-            self._log.say(*self._log.lines.init_end(InitReport(duration_ms=init_ms, phase="invoke")))
+            self._log.init_end(InitReport(duration_ms=init_ms, phase="invoke"))
             self._show_start(self.run)
             self._move(Happening.ASSIGNED)
             self._invoke(self.run)
@@ -229,7 +203,7 @@ class Environment(Listener):
         self._cancel_timer()
         if self._around.initialization_type == ON_DEMAND:
             self._init_duration_ms = init_ms  # the first invocation reports it, and is billed for it
-        self._log.say(*self._log.lines.init_end(InitReport(duration_ms=init_ms)))
+        self._log.init_end(InitReport(duration_ms=init_ms))
         self._become_idle()
 
     def on_response(self, payload: bytes) -> None:
@@ -357,7 +331,7 @@ class Environment(Listener):
         self._log.drain()
         if self.phase is Phase.INIT:
             init = InitReport(duration_ms=timeout_s * 1000.0, phase="invoke", status="timeout")
-            self._log.say(*self._log.lines.init_end(init))
+            self._log.init_end(init)
         self._show_start(run)
         if self.spec.log_format != "JSON":
             self._log.say(report.timed_out_line(request_id, timeout_s, self._around.clock.now()))
@@ -397,16 +371,35 @@ class Environment(Listener):
     # Steps
 
     def _talk(self) -> Channel:
-        if self.sandbox.runtime_api is not None:
-            api = RuntimeApi(self.sandbox.runtime_api, self.sandbox.control, self)
-            names = [path.rpartition("/")[2] for path in self._around.order.get("extensions", ())]
-            self._extensions = ExtensionPhases(self.spec, self.sandbox, api, names, self)
-            token = self._around.order["environment"].get(TOKEN_VARIABLE, "")
-            api.others[METADATA] = MetadataApi(self.spec.region, token).serve
-            if names:
-                self._log.attend(api, self._extensions)
-            return api
-        return FrameChannel(self.sandbox.control, self)
+        sandbox, order = self.sandbox, self._around.order
+        names = [path.rpartition("/")[2] for path in order["extensions"]]
+        if names:
+            self._attend(names)
+        if not order["via_http"]:
+            self._inside = InsideApi(sandbox.runtime_api, self._route)
+            return FrameChannel(sandbox.control, self)
+        self._inside = api = RuntimeApi(
+            sandbox.runtime_api, self._route, sandbox.control, self, is_control_ours=not names
+        )
+        return api
+
+    def _route(self, path: str) -> Serve | None:
+        """Who answers a request from inside that is none of the Runtime API."""
+        if path.startswith(METADATA):
+            return MetadataApi(self.spec.region, self._around.order["environment"][TOKEN_VARIABLE]).serve
+        if not path.startswith((EXTENSIONS, *TELEMETRY)):
+            return None
+        if self._extensions is None:
+            self._attend(())
+        return next(serve for base, serve in self._routes.items() if path.startswith(base))
+
+    def _attend(self, names: Sequence[str]) -> None:
+        """Extensions may take part from now on: external ones of these names, or, within the runtime, the first."""
+        self._extensions = phases = ExtensionPhases(self.spec, self.sandbox, names, self)
+        phases.members.is_open = self.phase is Phase.INIT
+        telemetry = self._log.attend(phases.members, self.sandbox.connect)
+        self._routes = {EXTENSIONS: phases.members.serve}
+        self._routes |= dict.fromkeys(TELEMETRY, telemetry.serve)
 
     def _start(self, run: Run) -> None:
         self.run = self._log.run = run
@@ -446,20 +439,38 @@ class Environment(Listener):
             return None
         return run
 
+    @property
+    def _are_extensions_ready(self) -> bool:
+        return self._extensions is None or self._extensions.members.are_ready
+
     def _conclude(self, run: Run, outcome: Outcome) -> None:
-        """The runtime has answered. With extensions still at work the caller gets that at once, and the rest later."""
-        if self._extensions and not self._extensions.members.are_ready:
-            run.outcome = outcome
-            self._log.runtime_done(self._summary(run, outcome))
-            if not run.invocation.want_tail:  # which ends with the REPORT
-                run.respond(outcome.payload, run.function_error(outcome))
+        """The runtime has answered. The invocation is over when it and all extensions ask for the next.
+
+        The caller waits for that a moment only: a runtime asks at once, unless it is busy with something else.
+        """
+        if self._channel.asks and self._are_extensions_ready:
+            self._complete(run, outcome)
             return
+        run.outcome = outcome
+        if self._channel.asks:
+            self._log.runtime_done(self._summary(run, outcome))
+        if self._are_extensions_ready:
+            self._loop.call_later(_ASKING_S, self._answer, run)
+        else:
+            self._answer(run)
+
+    def _answer(self, run: Run) -> None:
+        """Gives the caller the answer, once, while the invocation goes on. With the log's tail it ends with REPORT."""
+        if run.outcome and not run.invocation.want_tail:
+            run.respond(run.outcome.payload, run.function_error(run.outcome))
+
+    def _complete(self, run: Run, outcome: Outcome) -> None:
         self._move(Happening.RESPONDED)
         self._finish(run, outcome)
         self._become_idle()
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
-        """The last log lines of an invocation, then its answer."""
+        """The last log lines of an invocation, then its answer: what the runtime said, however it ended."""
         self._cancel_timer()
         self._log.drain()
         self._show_start(run)
@@ -469,7 +480,8 @@ class Environment(Listener):
         self._log.say(*self._log.lines.end(summary))
         self._log.run = None
         self._around.owner.has_reported(self, run, summary)
-        run.answer(outcome.payload, run.function_error(outcome))
+        said = run.outcome or outcome
+        run.answer(said.payload, run.function_error(said))
 
     def _summary(self, run: Run, outcome: Outcome) -> report.Report:
         """What an invocation took until now."""
@@ -502,7 +514,7 @@ class Environment(Listener):
         init_ms = (time.perf_counter() - self._began) * 1000
         phase = "invoke" if run else "init"
         init = InitReport(duration_ms=init_ms, phase=phase, status=failure.status, error_type=failure.error_type)
-        self._log.say(*self._log.lines.init_end(init))
+        self._log.init_end(init)
         if run:
             document = init_error_document(failure, run)
             self._finish(run, Outcome(payload=document, status="error", error_type=failure.error_type))
@@ -523,6 +535,7 @@ class Environment(Listener):
     def _close(self) -> None:
         if self._extensions:
             self._extensions.close()
+        self._inside.close()
         self._channel.close()
         self._log.close()
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from lambent.engine.extensions_api import BASE, Extension, Extensions
-from lambent.engine.runtime_api import RuntimeApi
+from lambent.engine.extensions_api import Extension, Extensions
 from lambent.engine.spec import FunctionSpec
 from lambent.engine.supervision import Supervision
 
@@ -56,19 +55,13 @@ class Listener(Protocol):
 class ExtensionPhases:
     """The extensions of one environment, and the parent of their processes where there are external ones."""
 
-    def __init__(
-        self, spec: FunctionSpec, sandbox: Inhabited, api: RuntimeApi, names: Sequence[str], listener: Listener
-    ) -> None:
+    def __init__(self, spec: FunctionSpec, sandbox: Inhabited, names: Sequence[str], listener: Listener) -> None:
         self._spec = spec
         self._sandbox = sandbox
         self._listener = listener
         about = {"functionName": spec.name, "functionVersion": spec.version, "handler": spec.handler}
         self.members = Extensions(names, about, spec.account, self)
-        api.others[BASE] = self.members.serve
         self._supervision = Supervision(sandbox.control, self._on_exited) if names else None
-        api.is_control_ours = self._supervision is None
-        self.connect = self._supervision.connect if self._supervision else None
-        """Asks for a connection to a listener inside; None where nobody there can make one."""
         loop = asyncio.get_running_loop()
         self._runtime_gone: asyncio.Future[None] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()  # every external extension

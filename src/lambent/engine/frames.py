@@ -42,6 +42,7 @@ class Listener(Protocol):
     """Who is told what the runtime says. Each call is synchronous and final: there is no answer."""
 
     def on_ready(self) -> None: ...
+    def on_next(self) -> None: ...
     def on_response(self, payload: bytes) -> None: ...
     def on_error(self, document: bytes) -> None: ...
     def on_init_error(self, document: bytes) -> None: ...
@@ -58,7 +59,11 @@ class Channel(Protocol):
 
     @property
     def has_event(self) -> bool:
-        """Whether the runtime has not asked yet for the invocation that is there for it."""
+        """Whether the runtime has not taken yet the invocation that is there for it."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether the runtime has asked for its next invocation, since it was given its last."""
 
     def open(self, order: dict[str, Any]) -> None: ...
     def invoke(self, header: dict[str, Any], payload: bytes) -> None: ...
@@ -72,6 +77,7 @@ class FrameChannel:
     """Frames over `control`, read as they come and told to `listener`. Closes the socket in the end."""
 
     has_event: Final = False  # whoever answered reads the next frame, too
+    asks = True  # after its answer our runtime does nothing but wait: its answer is its asking
 
     def __init__(self, control: socket.socket, listener: Listener) -> None:
         control.setblocking(False)

@@ -20,7 +20,7 @@ def init_order(
             "handler": spec.handler,
             "environment": environment,
             "sys_path": sys_path(spec, place),
-            "via_http": wrapper is not None,
+            "via_http": wrapper is not None or bool(extensions),
             "wrapper": wrapper,
             "extensions": extensions,
         }
@@ -29,6 +29,7 @@ def init_order(
         command = [program.outside(word) for word in command]
     return {
         "environment": environment,
+        "via_http": True,
         "command": command,
         "bootstraps": [f"{root}/bootstrap" for root in (place.task_root, *reversed(place.layer_roots))],
         "wrapper": wrapper if command else None,  # not for custom runtimes, says the guide

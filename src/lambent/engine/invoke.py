@@ -20,8 +20,7 @@ from lambent.aws.trace import new_trace, with_part
 from lambent.clock import Clock
 from lambent.engine import pool
 from lambent.engine.admission import Admission, Allotment, Release, throttled
-from lambent.engine.environment import INIT_LIMIT_S, Environment, Sandbox, Surroundings
-from lambent.engine.extension_phases import external_extensions
+from lambent.engine.environment import Environment
 from lambent.engine.file_systems import NoFolderError, folder_for
 from lambent.engine.gauges import Gauges
 from lambent.engine.init_order import init_order
@@ -38,7 +37,8 @@ from lambent.engine.runtimes import Program, Runtime, Runtimes, Stem
 from lambent.engine.sandbox.launch import EnvironmentRefused, Order
 from lambent.engine.spec import ON_DEMAND, PROVISIONED, FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Phase
-from lambent.engine.variables import EXEC_WRAPPER, RUNTIME_API, RUNTIME_DIR, Place, variables
+from lambent.engine.surroundings import INIT_LIMIT_S, Sandbox, Surroundings
+from lambent.engine.variables import RUNTIME_DIR, Place, variables
 from lambent.observe.log import Log
 from lambent.observe.metrics import record_nothing
 
@@ -368,8 +368,7 @@ class Engine:
         try:
             place = self.settings.place if self.settings.has_walls else self._outside(spec, runtime.program, sandbox)
             settings = {**variables(spec, stream, secrets, place, kind), **self._first_trace()}
-            if sandbox.runtime_api is not None:
-                settings |= {API_VARIABLE: place.runtime_api, TOKEN_VARIABLE: token_urlsafe(32)}
+            settings |= {API_VARIABLE: place.runtime_api, TOKEN_VARIABLE: token_urlsafe(32)}
             order = init_order(spec, place, runtime.program, settings)
             environment = self._inhabit(sandbox, spec, stream, order, kind)
         except BaseException:
@@ -408,9 +407,6 @@ class Engine:
             trees=program.trees if program else {},
             memory_mb=spec.memory_mb,
             ephemeral_mb=spec.ephemeral_mb,
-            with_runtime_api=program is not None
-            or EXEC_WRAPPER in spec.environment
-            or bool(external_extensions(spec.layer_dirs)),
             with_egress=not spec.in_vpc,
             heir_of=past.id if past else None,
             file_systems=self._folders(spec),
@@ -445,14 +441,14 @@ class Engine:
 
     def _outside(self, spec: FunctionSpec, program: Program | None, sandbox: Sandbox) -> Place:
         """Level `process`: paths and ports are the host's own."""
-        api, place = sandbox.runtime_api, self.settings.place
+        place = self.settings.place
         return dataclasses.replace(
             place,
             has_walls=False,
             runtime_dir=program.outside(RUNTIME_DIR) if program else place.runtime_dir,
             task_root=str(spec.code_dir),
             layer_roots=tuple(str(layer) for layer in spec.layer_dirs),
-            runtime_api="{}:{}".format(*api.getsockname()) if api else RUNTIME_API,
+            runtime_api="{}:{}".format(*sandbox.runtime_api.getsockname()),
         )
 
     def _stream_name(self, spec: FunctionSpec) -> str:

@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from lambent.engine.environment import Sandbox
 from lambent.engine.runtimes import Stem
 from lambent.engine.sandbox.launch import Order
+from lambent.engine.surroundings import Sandbox
 from lambent.observe.log import Log
 
 

@@ -64,7 +64,10 @@ class TextLines:
         self._spec = spec
         self._is_on_demand = initialization_type == ON_DEMAND
 
-    def init_start(self) -> list[str]:
+    def init_start(self, phase: str = "init") -> list[str]:
+        """Where it is part of an invocation, its INIT_REPORT alone tells of it."""
+        if phase != "init":
+            return []
         version, arn = _runtime_version(self._spec.runtime), _runtime_arn(self._spec)
         return [f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"]
 
@@ -121,11 +124,11 @@ class JsonLines:
         self._initialization_type = initialization_type
         self._least = _LEVELS[spec.system_log_level or "INFO"]
 
-    def init_start(self) -> list[str]:
+    def init_start(self, phase: str = "init") -> list[str]:
         spec = self._spec
         record = {
             "initializationType": self._initialization_type,
-            "phase": "init",
+            "phase": phase,
             "runtimeVersion": _runtime_version(spec.runtime),
             "runtimeVersionArn": _runtime_arn(spec),
             "functionName": spec.name,

@@ -7,42 +7,47 @@ Source: AWS Lambda Developer Guide, "Using the Lambda runtime API for custom run
 streaming in a custom runtime"; facts sheet sections 8 and 13.
 """
 
-import asyncio
 import base64
 import binascii
 import json
 import socket
 import uuid
-from collections.abc import Callable
 from typing import Any, Final
 
 from lambent.engine.frames import INIT, UNSTARTABLE, Listener, frame
 from lambent.engine.http_connection import ACCEPTED, Connection, Headers
+from lambent.engine.inside_api import InsideApi, Route
 from lambent.engine.outbox import Outbox
 from lambent.engine.report import MAX_RESPONSE_BYTES
 
 _BASE: Final = "/2018-06-01/runtime/"
-_MAX_CONNECTIONS: Final = 64  # a runtime needs one, the SDK of a managed instance a few; more are closed at once
 _MAX_TYPE: Final = 256
-_DRAIN_READS: Final = 256  # a socket's buffers hold less than this
 _READ_BYTES: Final = 65_536
 # On demand there is no snapshot to be restored from: both calls of SnapStart's runtimes come in a wrong state.
 _NO_RESTORE: Final = "State transition to Restoring failed for runtime: the function has no snapshot."
 
 
-class RuntimeApi:
-    """A channel to a runtime that asks for its invocations over HTTP. Owns both sockets."""
+class RuntimeApi(InsideApi):
+    """A channel to a runtime that asks for its invocations over HTTP. Owns both sockets.
 
-    def __init__(self, listening: socket.socket, control: socket.socket, listener: Listener) -> None:
-        listening.setblocking(False)
-        self._listening = listening
+    Not `is_control_ours`: the parent of extensions speaks over `control`.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        route: Route,
+        control: socket.socket,
+        listener: Listener,
+        *,
+        is_control_ours: bool = True,
+    ) -> None:
+        super().__init__(listening, route)
         self._control = control
         self._listener = listener
-        self._loop = asyncio.get_running_loop()
-        self._connections: set[Connection] = set()
-        self.others: dict[str, Callable[[Connection], None]] = {}  # other APIs here, by how their paths begin
-        self.is_control_ours = True  # False: the parent of extensions speaks there
+        self._is_control_ours = is_control_ours
         self._is_ready = False
+        self.asks = False
         self._event: tuple[Headers, bytes] | None = None  # not handed out yet
         self._given: tuple[Headers, bytes] | None = None
         self._current: str | None = None  # the request id that may still be answered
@@ -55,11 +60,12 @@ class RuntimeApi:
 
     def open(self, order: dict[str, Any]) -> None:
         """Starts to listen; the bootstrap learns over its own socket what to run."""
-        self._loop.add_reader(self._listening.fileno(), self._accept)
+        self.listen()
         Outbox(self._control).send(frame(INIT, json.dumps(order).encode()))
 
     def invoke(self, header: dict[str, Any], payload: bytes) -> None:
         """Hands the event to the runtime that waits in /next, or to the next one that asks."""
+        self.asks = False
         self._invocation_id = str(uuid.uuid4())
         self._current = self._last = header["request_id"]
         self._wants_stream = header.get("stream", False)
@@ -95,23 +101,15 @@ class RuntimeApi:
     def drain(self) -> None:
         """Reads what is there now, but not without end."""
         self._read_control()
-        for connection in list(self._connections):
-            for _turn in range(_DRAIN_READS):
-                if not connection.read():
-                    break
+        super().drain()
 
     def close(self) -> None:
-        if self._listening.fileno() < 0:
-            return
-        self._loop.remove_reader(self._listening.fileno())
-        self._listening.close()
+        super().close()
         self._control.close()
-        for connection in list(self._connections):
-            connection.close()
 
     def _read_control(self) -> None:
         """Why there is no runtime, if whoever was to execute it says so. A runtime has no end of this socket."""
-        if not self.is_control_ours:
+        if not self._is_control_ours:
             return
         try:
             data = self._control.recv(_READ_BYTES)
@@ -145,15 +143,7 @@ class RuntimeApi:
                 if connection.is_method("GET" if verb == "next" else "POST"):
                     connection.refuse(403, "InvalidStateTransition", _NO_RESTORE)
             case _:
-                self._serve_other(connection)
-
-    def _serve_other(self, connection: Connection) -> None:
-        path = connection.path
-        serve = next((serve for base, serve in self.others.items() if path.startswith(base)), None)
-        if serve:
-            serve(connection)
-        else:
-            connection.refuse(404, "NotFound", f"There is no {path[:200]} in the runtime API.")
+                super().serve(connection)
 
     def _parts(self, connection: Connection) -> list[str]:
         path = connection.path
@@ -170,9 +160,12 @@ class RuntimeApi:
                 return
             self._event = self._given  # who got it is gone, perhaps before it could read it
         self._asking = connection
+        self.asks = self._current is None
         if not self._is_ready:
             self._is_ready = True
             self._listener.on_ready()
+        elif self.asks:
+            self._listener.on_next()
         else:
             self._hand_out()
 
@@ -241,7 +234,7 @@ class RuntimeApi:
         self._listener.on_init_error(bytes(connection.body))
 
     def forget(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        super().forget(connection)
         if self._asking is connection:
             self._asking = None
         if self._streaming is connection:
@@ -256,16 +249,6 @@ class RuntimeApi:
         self._asking, self._event = None, None
         self._holder = connection
         connection.answer(200, payload, headers)
-
-    def _accept(self) -> None:
-        try:
-            sock, _address = self._listening.accept()
-        except OSError:
-            return
-        if len(self._connections) >= _MAX_CONNECTIONS:
-            sock.close()
-            return
-        self._connections.add(Connection(sock, self))
 
 
 def _is_streamed(headers: dict[str, str]) -> bool:

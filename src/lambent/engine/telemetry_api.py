@@ -18,6 +18,7 @@ from lambent.engine.http_connection import Connection
 
 TELEMETRY: Final = "/2022-07-01/telemetry"
 LOGS: Final = "/2020-08-15/logs"
+PATHS: Final = (TELEMETRY, LOGS)
 
 _MAX_BODY_BYTES: Final = 65_536
 _SCHEMAS: Final = {
@@ -70,10 +71,10 @@ class Subscription:
 
 @dataclass(slots=True, eq=False)
 class TelemetryApi:
-    """The subscriptions of one environment. `subscribe` is told each, once; None where nothing can be delivered."""
+    """The subscriptions of one environment. `subscribe` is told each, once, with what there was before."""
 
     extensions: Extensions
-    subscribe: Callable[[Subscription, list[Event]], None] | None
+    subscribe: Callable[[Subscription, list[Event]], None]
     past: list[Event] = field(default_factory=list)
     _subscribed: dict[str, Subscription] = field(default_factory=dict)
 
@@ -96,13 +97,10 @@ class TelemetryApi:
                 connection.refuse(403, f"{word}.UnknownExtensionIdentifier", "Nobody registered with this identifier.")
             elif not self.extensions.is_open:
                 connection.refuse(403, f"{word}.SubscriptionClosed", "Extensions subscribe during Init only.")
-            elif self.subscribe is None:
-                connection.answer(202, json.dumps(f"{word} API is not supported").encode())
             else:
                 self._take(connection, extension, api)
 
     def _take(self, connection: Connection, extension: Extension, api: str) -> None:
-        assert self.subscribe is not None
         word = "Logs" if api == LOGS else "Telemetry"
         known = self._subscribed.get(extension.name)
         try:

@@ -1,14 +1,11 @@
 """How events get to a subscriber inside an environment: in batches, one at a time, over HTTP or TCP.
 
-The connections are made by the environment's own first process and handed over, since a socket belongs to the
-network it was made in. Whoever holds the other end may hold this one too and may have made it block: nothing here
-reads or writes without MSG_DONTWAIT.
+The connections are made by the environment's launcher and handed over, since a socket belongs to the network it was
+made in.
 """
 
 import asyncio
-import contextlib
 import json
-import os
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -19,7 +16,7 @@ from lambent.engine.report import iso
 from lambent.engine.telemetry_api import Event, Subscription
 
 Connect = Callable[[int, Callable[[socket.socket | None], None]], None]
-"""Asks for a connection to a port inside; what is called later gets it, or None."""
+"""Asks for a connection to a port inside; what is called gets it, perhaps still on its way, or None."""
 
 _READ_BYTES: Final = 65_536
 _MOST_ANSWER_BYTES: Final = 1_048_576  # of all answers that a subscriber gives to one batch
@@ -174,7 +171,7 @@ class _Link:
 
     def _write(self) -> None:
         try:
-            sent = self._socket.send(self._unsent, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            sent = self._socket.send(self._unsent)
         except BlockingIOError:
             return
         except OSError:
@@ -191,7 +188,7 @@ class _Link:
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+            data = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -206,17 +203,3 @@ class _Link:
         except httptools.HttpParserError:
             if self._socket.fileno() >= 0:
                 self._done(was_taken=False)
-
-
-def as_connection(fd: int) -> socket.socket | None:
-    """What an environment handed over, if it is a connection of the internet's kind; else it is closed."""
-    try:
-        sock = socket.socket(fileno=fd)
-    except OSError:
-        os.close(fd)
-        return None
-    with contextlib.suppress(OSError):
-        if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM:
-            return sock
-    sock.close()
-    return None

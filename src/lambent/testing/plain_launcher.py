@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,7 @@ class PlainSandbox:
         self.id: str = order.environment_id
         self.control, theirs = socket.socketpair()
         self.output, their_output = os.pipe()
-        self.runtime_api = socket.create_server(("127.0.0.1", 0)) if order.with_runtime_api else None
+        self.runtime_api = socket.create_server(("127.0.0.1", 0))
         self.is_throttled = False
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[PlainExit] = self._loop.create_future()
@@ -64,6 +64,12 @@ class PlainSandbox:
         os.close(their_output)
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._on_exit)
+
+    def connect(self, port: int, then: Callable[[socket.socket | None], None]) -> None:
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.connect_ex(("127.0.0.1", port))
+        self._loop.call_soon(then, connection)
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -92,8 +98,7 @@ class PlainSandbox:
         self._signal(signal.SIGKILL)
         self.control.close()
         os.close(self.output)
-        if self.runtime_api:
-            self.runtime_api.close()
+        self.runtime_api.close()
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):

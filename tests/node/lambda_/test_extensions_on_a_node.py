@@ -200,3 +200,53 @@ def test_an_extension_gets_telemetry_inside_and_a_function_its_metadata(lambent,
     assert "subscribed OK\n" in log
     assert "taken function \"{'a': 1}\\n\"\n" in log
     assert any(message.startswith("taken platform.report ") for message in log)
+
+
+LIBRARY = """
+import http.client, http.server, json, os, threading
+
+events = []
+
+class Taker(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        events.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+        came.set()
+
+    def log_message(self, *arguments):
+        pass
+
+def ask(method, path, body=None, **headers):
+    api.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = api.getresponse()
+    return answer.headers, json.loads(answer.read())
+
+came = threading.Event()
+server = http.server.HTTPServer(("localhost", 4243), Taker)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+headers, me = ask("POST", "/2020-01-01/extension/register", '{"events": ["INVOKE"]}', Lambda_Extension_Name="library")
+wanted = {"schemaVersion": "2022-12-13", "types": ["platform"], "buffering": {"timeoutMs": 25},
+          "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:4243/"}}
+me = {"Lambda_Extension_Identifier": headers["Lambda-Extension-Identifier"]}
+said = ask("PUT", "/2022-07-01/telemetry", json.dumps(wanted), **me)[1]
+
+def follow():
+    while True:
+        ask("GET", "/2020-01-01/extension/event/next", **me)
+
+threading.Thread(target=follow, daemon=True).start()
+
+def handler(event, context):
+    came.wait(10)
+    return [said, [each["type"] for each in events]]
+"""
+WRAPPED = {"Environment": {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/usr/bin/env"}}}
+
+
+@pytest.mark.parametrize("settings", [{}, WRAPPED], ids=["plain", "behind a wrapper"])
+def test_a_library_in_a_function_gets_telemetry(client, settings):
+    said, kinds = call(client, create(client, LIBRARY, **settings))
+    assert said == "OK"
+    assert kinds[:2] == ["platform.initStart", "platform.telemetrySubscription"]

@@ -186,3 +186,17 @@ def test_a_wrapper_script_may_change_what_is_executed(client):
     missing = {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/missing"}}
     answer = invoke(client, create(client, "nodejs24.x", content, Environment=missing))
     assert answer.content["errorMessage"].endswith("Error: Runtime exited with error: exit status 127")
+
+
+def test_an_error_behind_the_answer_is_the_invocations_own_and_not_the_next_ones(client):
+    source = (
+        "exports.handler = async (event) => { if (event) setImmediate(() => { throw new Error(event); }); return 1; }"
+    )
+    name = create(client, "nodejs24.x", {"index.js": source})
+    for turn in range(4):
+        result = invoke(client, name, f"late {turn}")
+        assert (result.content, result.error) == (1, None)
+        assert "Error Type: Runtime.ExitError" in result.log
+        assert f"late {turn}" in result.log
+        result = invoke(client, name)
+        assert (result.content, result.error) == (1, None)

@@ -62,7 +62,8 @@ def test_node_is_executed_inside_and_outside() -> None:
 def test_a_custom_runtime_has_no_wrapper_and_its_bootstrap_is_looked_for() -> None:
     spec = function(Path("/code"), runtime="provided.al2", environment={"AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrapper"})
     order = init_order(spec, Place(), Program(), {"A": "b"})
-    expected = {"environment": {"A": "b"}, "command": [], "bootstraps": ["/var/task/bootstrap", "/opt/bootstrap"]}
+    bootstraps = ["/var/task/bootstrap", "/opt/bootstrap"]
+    expected = {"environment": {"A": "b"}, "via_http": True, "command": [], "bootstraps": bootstraps}
     assert order == {**expected, "wrapper": None, "extensions": []}
 
 

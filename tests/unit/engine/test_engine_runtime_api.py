@@ -40,6 +40,9 @@ class Runner(Listener):
         self.said.append(("ready", b""))
         self.on_first()
 
+    def on_next(self) -> None:
+        self.said.append(("next", b""))
+
     def on_response(self, payload: bytes) -> None:
         self.said.append(("response", payload))
 
@@ -76,7 +79,7 @@ def serve(
         ours, theirs = socket.socketpair()
         listening = socket.create_server(("127.0.0.1", 0))
         runner = Runner()
-        api = RuntimeApi(listening, ours, runner)
+        api = RuntimeApi(listening, lambda _path: None, ours, runner)
         if event is not None:
             runner.on_first = lambda: api.invoke({**HEADER, "stream": stream}, event)
         api.open({"handler": "app.handler"})

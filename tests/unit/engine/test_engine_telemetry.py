@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambent.engine.telemetry_api import LOGS, TELEMETRY, InvalidSubscriptionError, Subscription, parse
-from lambent.engine.telemetry_delivery import Subscriber, as_connection
+from lambent.engine.telemetry_delivery import Subscriber
 from lambent.testing.plain_engine import PlainEngine, function, plain_engine, until
 
 CODE = """
@@ -222,15 +221,3 @@ async def test_what_a_subscriber_does_not_take_is_dropped_and_told() -> None:
     [dropped] = events[2000:]
     assert dropped["record"]["droppedRecords"] == 500
     assert dropped["record"]["droppedBytes"] > 500 * 40
-
-
-def test_only_a_connection_is_taken_for_one(tmp_path: Path) -> None:
-    file = os.open(tmp_path / "file", os.O_CREAT)
-    ours, theirs = socket.socketpair()
-    assert as_connection(file) is None
-    assert as_connection(ours.detach()) is None
-    theirs.close()
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as made:
-        taken = as_connection(made.detach())
-        assert taken is not None
-        taken.close()

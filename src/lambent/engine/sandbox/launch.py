@@ -6,6 +6,7 @@ starting, ending and learning of the end go through it.
 """
 
 import asyncio
+import collections
 import contextlib
 import errno
 import os
@@ -76,7 +77,6 @@ class Order:
     trees: Mapping[str, Path] = field(default_factory=dict)
     memory_mb: int = 128
     ephemeral_mb: int = 512
-    with_runtime_api: bool = False
     with_egress: bool = False
     heir_of: str | None = None
     file_systems: tuple[tuple[str, Path], ...] = ()  # where in the environment, and which folder
@@ -97,7 +97,7 @@ class Sandbox:
     last wrote can be read. All else is given back when it ends.
     """
 
-    def __init__(self, order: Order, walls: Walls, message: dict[str, Any], ask: Callable[[str, str], None]) -> None:
+    def __init__(self, order: Order, walls: Walls, message: dict[str, Any], ask: Callable[..., None]) -> None:
         fds: dict[str, int] = message["fds"]
         self.id = order.environment_id
         self.pid: int = message["pid"]
@@ -106,10 +106,9 @@ class Sandbox:
         self.control.setblocking(False)
         self.output = fds.pop("output")
         os.set_blocking(self.output, False)
-        self.runtime_api = _socket(fds.pop("runtime_api", None))
-        if self.runtime_api is None and order.with_runtime_api:  # without an own network: a free port of loopback
-            self.runtime_api = socket.create_server(("127.0.0.1", 0))
-            self.runtime_api.setblocking(False)
+        # Without an own network: a free port of loopback.
+        self.runtime_api = _socket(fds.pop("runtime_api", None)) or socket.create_server(("127.0.0.1", 0))
+        self._connecting: collections.deque[Callable[[socket.socket | None], None]] = collections.deque()
         self._listener_fds = {name: fds.pop(name) for name in _LISTENERS if name in fds}
         self._close_listeners: list[Callable[[], None]] = []
         self._files = fds
@@ -158,6 +157,17 @@ class Sandbox:
             self._peak_bytes = max(self._peak_bytes, self._memory.peak())
         return min(self._peak_bytes, self._memory_mb << 20)  # files in /tmp are in the kernel's figure
 
+    def connect(self, port: int, then: Callable[[socket.socket | None], None]) -> None:
+        """Connect to a listener on its 127.0.0.1. `then` gets the connection, which may still be on its way, or None;
+        it is not called when the environment ends meanwhile.
+        """
+        self._connecting.append(then)
+        self._ask("connect", self.id, port=port)
+
+    def on_connected(self, connection: socket.socket | None) -> None:
+        """Called by the launcher's reader, in the order in which was asked."""
+        self._connecting.popleft()(connection)
+
     def terminate(self) -> None:
         """Ask its first process to end, which passes it on to the runtime."""
         with contextlib.suppress(ProcessLookupError):
@@ -192,8 +202,7 @@ class Sandbox:
         self._ask("kill", self.id)
         self.control.close()
         os.close(self.output)
-        if self.runtime_api:
-            self.runtime_api.close()
+        self.runtime_api.close()
 
     def _end_for_memory(self) -> None:
         self._is_beyond_memory = True
@@ -297,7 +306,6 @@ class Launcher:
             "trees": {place: str(path) for place, path in order.trees.items()},
             "memory_mb": order.memory_mb,
             "ephemeral_mb": order.ephemeral_mb,
-            "with_runtime_api": order.with_runtime_api,
             "heir_of": order.heir_of,
             "file_systems": [(target, str(folder)) for target, folder in order.file_systems],
         }
@@ -325,6 +333,12 @@ class Launcher:
                 self._ready.set_exception(LauncherFailed(message["error"]))
             case "claimed":
                 self._on_claimed(message)
+            case "connected":
+                connection = _socket(message["fds"].get("connection"))
+                if message["id"] in self._sandboxes:
+                    self._sandboxes[message["id"]].on_connected(connection)
+                elif connection:
+                    connection.close()
             case "refused":
                 _, future = self._claims.pop(message["id"])
                 if not future.done():
@@ -346,8 +360,8 @@ class Launcher:
         serve = self._on_proxy if order.with_egress else None
         asyncio.get_running_loop().call_soon(sandbox.serve_listener, "proxy", serve)
 
-    def _ask(self, what: str, environment_id: str) -> None:
-        self._send({"op": what, "id": environment_id})
+    def _ask(self, what: str, environment_id: str, **more: int) -> None:
+        self._send({"op": what, "id": environment_id, **more})
 
     def _send(self, message: dict[str, Any]) -> None:
         if self.ended.done():

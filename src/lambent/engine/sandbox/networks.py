@@ -8,6 +8,7 @@ and the egress proxy its own, and no other way leads out.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -60,6 +61,24 @@ def listen(address: str, port: int) -> socket.socket:
     except OSError:
         sock.close()
         raise
+    return sock
+
+
+def end(listeners: list[socket.socket]) -> None:
+    """Let them take nobody any more, wherever they are still held: the network's next environment has its own."""
+    while listeners:
+        with listeners.pop() as listener, contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def connect(address: str, port: int) -> socket.socket:
+    """A connection of the namespace that the process is in now. It may still be on its way: nobody waits for it."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    error = sock.connect_ex((address, port))
+    if error not in (0, errno.EINPROGRESS):
+        sock.close()
+        raise OSError(error, os.strerror(error))
     return sock
 
 

@@ -38,6 +38,7 @@ class Environment:
         self.leaves_tmp = True
         self.node_ends: dict[str, int] = {}  # what the node gets when it claims this
         self.network: networks.Network | None = None
+        self.listeners: list[socket.socket] = []  # in that network, for the node
         self.cgroup: cgroups.Cgroup | None = None
 
     def close_ends(self) -> None:
@@ -71,6 +72,10 @@ class ProcessWalls:
         """Give it the function's code; the descriptors that the node gets besides."""
         os.write(environment.sync, os.fsencode(order["code_dir"]))
         return {}
+
+    def connect(self, environment: Environment, port: int) -> socket.socket:
+        """A connection to a listener on its 127.0.0.1, perhaps still on its way."""
+        return networks.connect("127.0.0.1", port)
 
     def kill(self, environment: Environment) -> None:
         for kill in (os.killpg, os.kill):  # it may not have its own group yet
@@ -147,9 +152,9 @@ class NamespaceWalls:
         environment = Environment(slot)
         environment.order = order
         environment.network = self._enter_network()
+        _listen(environment, "runtime_api", "0.0.0.0", networks.RUNTIME_API_PORT)
         if self._gateway_port:
-            listener = networks.listen("127.0.0.1", self._gateway_port)
-            environment.node_ends["listener"] = listener.detach()
+            _listen(environment, "listener", "127.0.0.1", self._gateway_port)
         if environment.network.proxy:
             environment.node_ends["proxy"] = os.dup(environment.network.proxy.fileno())
         if self._cgroups:
@@ -220,12 +225,13 @@ class NamespaceWalls:
         if environment.cgroup:
             environment.cgroup.limit_memory(order["memory_mb"], order["ephemeral_mb"])
             fds |= environment.cgroup.fds
-        if order["with_runtime_api"]:
-            assert environment.network is not None
-            environment.network.enter()
-            runtime_api = networks.listen("0.0.0.0", networks.RUNTIME_API_PORT)
-            environment.node_ends["runtime_api"] = runtime_api.detach()
         return fds
+
+    def connect(self, environment: Environment, port: int) -> socket.socket:
+        """A connection to a listener on its 127.0.0.1, perhaps still on its way."""
+        assert environment.network is not None
+        environment.network.enter()
+        return networks.connect("127.0.0.1", port)
 
     def kill(self, environment: Environment) -> None:
         """End its first process, and with it every process of its namespace."""
@@ -249,6 +255,7 @@ class NamespaceWalls:
                 return False
             environment.cgroup = None
         if environment.network:
+            networks.end(environment.listeners)
             environment.network.forget()
             self._networks.append(environment.network)
             environment.network = None
@@ -334,6 +341,13 @@ def _connect(environment: Environment) -> namespaces.Ends:
     environment.node_ends |= {"control": ours.detach(), "output": reader}
     environment.sync = sync.detach()
     return writer, control.detach(), theirs.detach()
+
+
+def _listen(environment: Environment, name: str, address: str, port: int) -> None:
+    """In its network: a listener that the node serves."""
+    listener = networks.listen(address, port)
+    environment.listeners.append(listener)
+    environment.node_ends[name] = os.dup(listener.fileno())
 
 
 def _trees(code_dir: str, layer_dirs: list[str], more: dict[str, str]) -> dict[str, int]:

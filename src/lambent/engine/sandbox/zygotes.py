@@ -152,6 +152,8 @@ class Launcher:
                 self._start_for(message)
             elif message["op"] == "claim":
                 self._waiting.append(message)
+            elif message["op"] == "connect":
+                self._connect(message["id"], message["port"])
             elif message["id"] in self._by_id:
                 environment = self._by_id[message["id"]]
                 environment.leaves_tmp = message["op"] == "stop"
@@ -160,6 +162,20 @@ class Launcher:
                 self._settle(self._estates.pop(message["id"]))
         self._serve_waiting()
         return messages is not None
+
+    def _connect(self, environment_id: str, port: int) -> None:
+        """Give the node a connection to a listener inside; without one when there is none."""
+        environment = self._by_id.get(environment_id)
+        answer = {"op": "connected", "id": environment_id}
+        try:
+            connection = self._walls.connect(environment, port) if environment else None
+        except OSError:
+            connection = None
+        if connection is None:
+            wire.send(self._node, answer)
+            return
+        with connection:
+            wire.send(self._node, answer, {"connection": connection.fileno()})
 
     def _start_for(self, order: dict[str, Any]) -> None:
         """Start an environment for one order: in the place of one that ended, with its /tmp, or with file systems."""

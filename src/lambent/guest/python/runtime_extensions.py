@@ -16,11 +16,9 @@ import struct
 import time
 from typing import Any, NoReturn
 
-START, CONNECT = 3, 4
-EXITED, CONNECTED = 24, 25
+START = 3
+EXITED = 24
 _HEAD = struct.Struct("!IB")
-_PORT = struct.Struct("!H")
-_CONNECT_LIMIT_S = 0.25  # to this machine; only a listener that takes nobody makes it wait
 # A frame of the log whose writer is an extension, short enough for the kernel not to mix it with another's.
 _LOG_HEAD = struct.Struct("!IIQ")
 _FROM_EXTENSION = 0xA55A0004
@@ -117,18 +115,8 @@ class _Parent:
         head = self._control.recv(_HEAD.size, socket.MSG_WAITALL)
         if len(head) < _HEAD.size:
             os._exit(0)  # the platform is gone
-        length, kind = _HEAD.unpack(head)
-        if kind == CONNECT:
-            self._connect(_PORT.unpack(self._control.recv(length, socket.MSG_WAITALL))[0])
+        _length, kind = _HEAD.unpack(head)
         return bool(kind == START)
-
-    def _connect(self, port: int) -> None:
-        """Hands the platform a connection to a listener in here, which it could not reach."""
-        try:
-            with socket.create_connection(("127.0.0.1", port), _CONNECT_LIMIT_S) as connection:
-                socket.send_fds(self._control, [_HEAD.pack(1, CONNECTED) + b"1"], [connection.fileno()])
-        except OSError:
-            self._control.sendall(_HEAD.pack(1, CONNECTED) + b"0")
 
     def _log(self) -> None:
         """Passes on what extensions wrote, line by line."""

@@ -9,7 +9,14 @@ import source
 _HOMELESS = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 _ORPHANS = {"asyncio.create_task", "asyncio.gather", "asyncio.ensure_future", "asyncio.wait_for"}
 # Style section 6: the front, supervise and the guest. The other two hand what they caught to whoever waits for it.
-_CATCHES_ALL = ("gateway/front.py", "observe/supervise.py", "guest/", "engine/invoke.py", "services/logs/sink.py")
+_CATCHES_ALL = (
+    "gateway/front.py",
+    "gateway/connection.py",
+    "observe/supervise.py",
+    "guest/",
+    "engine/invoke.py",
+    "services/logs/sink.py",
+)
 # The node reads PATH once, at its start; the sandbox's launcher and the guest are other processes.
 _READS_ENVIRONMENT = ("node/", "engine/sandbox/", "cli/", "practices/", "guest/", "pytest_plugin.py")
 _TODO = re.compile(r"#.*\b(TO" + r"DO|FIX" + r"ME)\b(?!.*\d)")

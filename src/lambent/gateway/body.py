@@ -6,13 +6,14 @@ The limits are those of the wire. Quotas on what is inside (a payload of 6 MB, a
 import asyncio
 import re
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from lambent.aws.errors import ApiError
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Read = Callable[[], Awaitable[tuple[bytes, bool]]]
+"""The next part of a request's body, and whether more follows. Raises `Disconnected`."""
 
 # The operation itself refuses more than 6,291,456 bytes; the margin lets it answer in its own words.
 _INVOKE_MARGIN: Final = 64 * 1024
@@ -71,7 +72,7 @@ def limit_of(method: str, path: str) -> Limit:
     return OTHER
 
 
-async def read_body(receive: Receive, limit: Limit, *, length: str | None, encoding: str | None = None) -> bytes:
+async def read_body(read: Read, limit: Limit, *, length: str | None, encoding: str | None = None) -> bytes:
     """The whole body. `length` and `encoding` are the headers Content-Length and Content-Encoding.
 
     Raises:
@@ -79,14 +80,11 @@ async def read_body(receive: Receive, limit: Limit, *, length: str | None, encod
         Disconnected: the client went away, or stalled for a minute, before all of it had come.
     """
     if length is not None and length.isdecimal() and int(length) > limit.size:
-        await _discard(receive)
+        await _discard(read)
         raise ApiError(limit.code, limit.message)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise Disconnected
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        body = await _rest(receive, body, limit)
+    body, more = await read()
+    if more:
+        body = await _rest(read, body, limit)
     elif len(body) > limit.size:
         raise ApiError(limit.code, limit.message)
     if encoding is not None and "gzip" in encoding:
@@ -94,35 +92,32 @@ async def read_body(receive: Receive, limit: Limit, *, length: str | None, encod
     return body
 
 
-async def _rest(receive: Receive, first: bytes, limit: Limit) -> bytes:
+async def _rest(read: Read, first: bytes, limit: Limit) -> bytes:
     chunks, size, more = [first], len(first), True
     while more:
-        chunk, more = await _chunk(receive)
+        chunk, more = await _chunk(read)
         chunks.append(chunk)
         size += len(chunk)
         if size > limit.size:
             if more:
-                await _discard(receive)
+                await _discard(read)
             raise ApiError(limit.code, limit.message)
     return b"".join(chunks)
 
 
-async def _discard(receive: Receive) -> None:
+async def _discard(read: Read) -> None:
     left, more = _DISCARD, True
     while more and left > 0:
-        chunk, more = await _chunk(receive)
+        chunk, more = await _chunk(read)
         left -= len(chunk)
 
 
-async def _chunk(receive: Receive) -> tuple[bytes, bool]:
+async def _chunk(read: Read) -> tuple[bytes, bool]:
     try:
         async with asyncio.timeout(_STALLED_S):
-            message = await receive()
+            return await read()
     except TimeoutError as error:
         raise Disconnected from error
-    if message["type"] == "http.disconnect":
-        raise Disconnected
-    return message.get("body", b""), bool(message.get("more_body"))
 
 
 def _unpacked(body: bytes, limit: Limit) -> bytes:

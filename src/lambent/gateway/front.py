@@ -1,26 +1,26 @@
 """Where a request arrives: read, identify, route, parse, dispatch, serialize.
 
-A bare ASGI application. The routes are the service models' (`protocol.route`); only `/_lambent/...` is our own. What
-an operation raises becomes its AWS error; anything else is our failure: 500 with the request id, and one log entry.
+The application of `gateway.connection`. The routes are the service models' (`protocol.route`); only `/_lambent/...` is
+our own. What an operation raises becomes its AWS error; anything else is our failure: 500 with the request id, and one
+log entry.
 """
 
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
 from lambent.aws.http_events import refusal
+from lambent.aws.request_id import new_request_id
 from lambent.dispatch import Dispatch
 from lambent.gateway import cors
 from lambent.gateway.authenticate import Authenticator, Identity
-from lambent.gateway.body import Disconnected, Receive, limit_of, read_body
-from lambent.gateway.chunks import Send, send_chunks
+from lambent.gateway.body import Disconnected, Read, limit_of, read_body
 from lambent.gateway.hosts import function_url, with_url_body
 from lambent.observe.log import Log
-from lambent.protocol.http import CutOffError, HttpRequest, HttpResponse, UrlTarget
+from lambent.protocol.http import HttpRequest, HttpResponse, UrlTarget
 from lambent.protocol.parse import parse
 from lambent.protocol.route import Route, route
 from lambent.protocol.serialize import serialize, serialize_error
@@ -51,68 +51,39 @@ class Front:
         self._pages = dict(sorted(pages.items(), key=lambda page: -len(page[0])))
         self._url_page = url_page
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, request: HttpRequest, read: Read) -> HttpResponse:
         """Answers one HTTP request. A client that goes away meanwhile does not stop what it asked for."""
-        request_id = str(uuid.uuid4())
-        headers: dict[str, str] = {}
-        for name, value in scope["headers"]:
-            key, text = name.decode("latin-1"), value.decode("latin-1")
-            between = "; " if key == "cookie" else ","
-            headers[key] = f"{headers[key]}{between}{text}" if key in headers else text
-        request = HttpRequest(
-            method=scope["method"],
-            path=scope["raw_path"].decode("latin-1"),
-            query=scope["query_string"].decode("latin-1"),
-            headers=headers,
-            body=b"",
-            version=scope["http_version"],
-            client=scope["client"][0] if scope.get("client") else "",
-        )
-        try:
-            response = await self._answer(request, receive, request_id)
-        except Disconnected:
-            return
-        head = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-        lowered = {name.lower() for name, _ in head}
-        if b"x-amzn-requestid" not in lowered:
-            head.append((b"x-amzn-RequestId", request_id.encode()))
-        if b"content-length" not in lowered and response.status not in (204, 304) and response.chunks is None:
-            head.append((b"content-length", b"%d" % len(response.body)))
-        await send({"type": "http.response.start", "status": response.status, "headers": head})
-        if response.chunks is None:
-            await send({"type": "http.response.body", "body": response.body})
-            return
-        try:
-            await send_chunks(response.chunks, receive, send)
-        except* CutOffError:
-            pass
-        except* Exception:  # its head is out already: the connection breaks off
-            self._log.error("gateway.failed", request_id=request_id, path=request.path)
-
-    async def _answer(self, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
+        request_id = new_request_id()
         target = function_url(request)
         if target is not None:  # it has a CORS configuration of its own
-            return await self._of_url(target, request, receive, request_id)
+            response = await self._of_url(target, request, read, request_id)
+        else:
+            response = await self._page(request, read, request_id)
+        if not response.headers or response.headers[0][0] != "x-amzn-RequestId":  # which most begin with
+            response.headers.append(("x-amzn-RequestId", request_id))
+        return response
+
+    async def _page(self, request: HttpRequest, read: Read, request_id: str) -> HttpResponse:
+        """The answer to whoever does not ask a function URL: pages in browsers ask with their origin."""
+        answer = self._own_page if request.path.startswith(OWN_PATHS) else self._routed
         origin = request.headers.get("origin")
         if origin is None:
-            return await self._routed(request, receive, request_id)
+            return await answer(request, read, request_id)
         if not cors.is_allowed(origin, request.headers.get("host", "")):
             return HttpResponse(403, [("content-type", "text/plain")], b"Pages of other origins may not ask.\n")
         if request.method == "OPTIONS":
             return HttpResponse(204, cors.preflight_headers(origin, request.headers), b"")
-        response = await self._routed(request, receive, request_id)
+        response = await answer(request, read, request_id)
         return replace(response, headers=[*response.headers, *cors.answer_headers(origin)])
 
-    async def _routed(self, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
-        if request.path.startswith(OWN_PATHS):
-            return await self._own_page(request, receive, request_id)
+    async def _routed(self, request: HttpRequest, read: Read, request_id: str) -> HttpResponse:
         started = time.perf_counter()
         way: Route | None = None
         identity: Identity | None = None
         failure: ApiError | None = None
         try:
             identity = self.authenticator.identity(request.headers, request.query)
-            request = await _with_body(request, receive)
+            request = await _with_body(request, read)
             way = route(request, identity.signing_name)
             result = await self.dispatch.call(
                 way.service,
@@ -144,10 +115,10 @@ class Front:
                 **_named(way),
             )
 
-    async def _of_url(self, target: UrlTarget, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
+    async def _of_url(self, target: UrlTarget, request: HttpRequest, read: Read, request_id: str) -> HttpResponse:
         started = time.perf_counter()
         try:
-            response = await self._url_page(target, await with_url_body(request, receive), request_id)
+            response = await self._url_page(target, await with_url_body(request, read), request_id)
         except ApiError as error:  # of reading the body
             answer = refusal(413, error)
             response = HttpResponse(answer.status, [*answer.headers, ("connection", "close")], answer.body)
@@ -165,11 +136,11 @@ class Front:
         )
         return response
 
-    async def _own_page(self, request: HttpRequest, receive: Receive, request_id: str) -> HttpResponse:
+    async def _own_page(self, request: HttpRequest, read: Read, request_id: str) -> HttpResponse:
         for prefix, page in self._pages.items():
             if request.path.startswith(prefix):
                 try:
-                    return await page(await _with_body(request, receive))
+                    return await page(await _with_body(request, read))
                 except ApiError as error:  # of the body
                     return HttpResponse(413, [("content-type", "text/plain")], f"{error.message}\n".encode())
                 except Disconnected:
@@ -181,10 +152,10 @@ class Front:
         return HttpResponse(404, [("content-type", "text/plain")], f"No such page. There are: {known}\n".encode())
 
 
-async def _with_body(request: HttpRequest, receive: Receive) -> HttpRequest:
+async def _with_body(request: HttpRequest, read: Read) -> HttpRequest:
     headers = request.headers
     body = await read_body(
-        receive,
+        read,
         limit_of(request.method, request.path),
         length=headers.get("content-length"),
         encoding=headers.get("content-encoding"),

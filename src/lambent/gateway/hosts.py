@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from lambent.aws import quotas
-from lambent.gateway.body import Limit, Receive, read_body
+from lambent.gateway.body import Limit, Read, read_body
 from lambent.protocol.http import HttpRequest, UrlTarget
 
 _HOST: Final = re.compile(r"([a-z0-9]{1,63})\.lambda-url\.([a-z0-9-]{1,63})\.[a-z0-9.-]+(?::[0-9]{1,5})?", re.I | re.A)
@@ -34,12 +34,12 @@ def function_url(request: HttpRequest) -> UrlTarget | None:
     return None
 
 
-async def with_url_body(request: HttpRequest, receive: Receive) -> HttpRequest:
+async def with_url_body(request: HttpRequest, read: Read) -> HttpRequest:
     """The request with its body as it was sent: a compressed one stays compressed.
 
     Raises:
         ApiError: RequestTooLargeException.
         Disconnected: as `read_body`.
     """
-    body = await read_body(receive, _LIMIT, length=request.headers.get("content-length"))
+    body = await read_body(read, _LIMIT, length=request.headers.get("content-length"))
     return request.with_body(body) if body else request

@@ -1,79 +1,30 @@
-"""The sockets behind the front: uvicorn's HTTP protocol on ours and on those inside environments.
-
-uvicorn's own `Server` is not used: it owns signals and one set of sockets, and here the node does.
-"""
+"""The sockets behind the front: ours, and those inside environments."""
 
 import asyncio
 import contextlib
-import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Final
 
-from uvicorn.config import Config as UvicornConfig
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
+from lambent.gateway.connection import Application, Connection, Shared
+from lambent.observe.log import Log
 
-Application = Callable[..., Any]
-
-# Request line and headers together. AWS's load balancers take 64 KB; a Lambda client context has at most 3.5 KB.
-_MAX_HEAD: Final = 64 * 1024
-_HEAD_TIMEOUT_S: Final = 60.0  # how long a new connection may take for its first request
-_KEEP_ALIVE_S: Final = 75  # longer than the pools of the SDKs keep an idle connection before they look
+# How long a connection may take for the head of a request: longer than the pools of the SDKs keep one before they look.
+_IDLE_S: Final = 75.0
 _BACKLOG: Final = 2048
-
-
-class _Connection(HttpToolsProtocol):
-    """uvicorn's protocol, with limits on what comes before a body."""
-
-    _head_bytes = 0
-    _in_head = True
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._head_timer = self.loop.call_later(_HEAD_TIMEOUT_S, transport.close)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
-        super().connection_lost(exc)
-
-    def on_message_begin(self) -> None:
-        self._in_head, self._head_bytes = True, 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._stop_head_timer()
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD:
-            raise ValueError("the head is too large")  # the parser gives up, and the client gets a 400
-        super().on_headers_complete()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD and not self.transport.is_closing():
-                self.send_400_response("Request header is too large.")
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
 
 class Gateway:
     """Serves an application on an address, and on sockets that are handed in."""
 
-    def __init__(self, outside: Application, inside: Application, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, outside: Application, inside: Application, shared: Shared) -> None:
         self._loop = asyncio.get_running_loop()
-        self._tasks = tasks
-        self._state = ServerState()
-        self._outside = _loaded(outside)
-        self._inside = _loaded(inside)
+        self._shared = shared
+        self._outside = outside
+        self._inside = inside
         self._server: asyncio.Server | None = None
         self.port = 0
         """The port that is listened on, once `listen` is done."""
@@ -81,14 +32,14 @@ class Gateway:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, outside: Application, inside: Application) -> AsyncIterator["Gateway"]:
+    async def open(cls, outside: Application, inside: Application, log: Log) -> AsyncIterator["Gateway"]:
         """A gateway with two doors: `outside` on its address, `inside` on adopted sockets.
 
         Leaving the block closes every connection; `drain` first, to let requests finish.
         """
         async with asyncio.TaskGroup() as tasks:
-            gateway = cls(outside, inside, tasks)
-            ticking = tasks.create_task(gateway._keep_date(), name="gateway.date")
+            gateway = cls(outside, inside, Shared(tasks, log))
+            ticking = tasks.create_task(gateway._keep_time(), name="gateway.time")
             try:
                 yield gateway
             finally:
@@ -99,7 +50,7 @@ class Gateway:
         """Accept connections on a bound socket."""
         self.port = sock.getsockname()[1]
         self._server = await self._loop.create_server(
-            lambda: self._connection(self._outside), sock=sock, backlog=_BACKLOG
+            lambda: Connection(self._outside, self._shared), sock=sock, backlog=_BACKLOG
         )
 
     def adopt(self, sock: socket.socket) -> Callable[[], None]:
@@ -112,7 +63,7 @@ class Gateway:
 
         def first_connection() -> None:
             self._loop.remove_reader(sock.fileno())
-            started.append(self._tasks.create_task(self._serve(sock), name="gateway.environment"))
+            started.append(self._shared.tasks.create_task(self._serve(sock), name="gateway.environment"))
 
         def close() -> None:
             if started:
@@ -127,64 +78,47 @@ class Gateway:
 
     async def drain(self, grace_s: float) -> None:
         """Stop accepting; requests in progress have `grace_s` seconds to end, then they are cancelled."""
-        if self._server is not None:
-            self._server.close()
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        running = set(self._state.tasks)
+        self._stop_listening()
+        running = self._running()
         if running:
             await asyncio.wait(running, timeout=grace_s)
-        for task in set(self._state.tasks):
+        for task in self._running():
             task.cancel()
 
     async def _serve(self, sock: socket.socket) -> None:
         with contextlib.suppress(OSError):  # its environment ended while it was asked for
-            server = await self._loop.create_server(lambda: self._connection(self._inside), sock=sock)
+            server = await self._loop.create_server(lambda: Connection(self._inside, self._shared), sock=sock)
             try:
                 await self._loop.create_future()
             finally:
                 server.close()
 
-    def _connection(self, config: UvicornConfig) -> asyncio.Protocol:
-        return _Connection(config=config, server_state=self._state, app_state={}, _loop=self._loop)
-
-    def _close(self) -> None:
+    def _stop_listening(self) -> None:
         if self._server is not None:
             self._server.close()
-        for connection in list(self._state.connections):
-            if connection.transport is not None:
-                connection.transport.close()
+        self._shared.is_draining = True
+        for connection in list(self._shared.open):
+            connection.shut_down()
+
+    def _running(self) -> "set[asyncio.Task[None]]":
+        return {connection.task for connection in self._shared.open if connection.task}
+
+    def _close(self) -> None:
+        self._stop_listening()
+        for task in self._running():
+            task.cancel()
+        for connection in list(self._shared.open):
+            connection.close()
 
     def _tick(self) -> None:
-        self._state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+        self._shared.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n"
+        idle, now = self._shared.idle, self._loop.time()
+        while idle and now - next(iter(idle.values())) > _IDLE_S:
+            connection = next(iter(idle))
+            del idle[connection]
+            connection.close()
 
-    async def _keep_date(self) -> None:
+    async def _keep_time(self) -> None:
         while True:
             await asyncio.sleep(1)
             self._tick()
-
-
-def _loaded(app: Application) -> UvicornConfig:
-    # Unreadable requests are the client's; uvicorn would warn of each.
-    log = logging.getLogger("uvicorn.error")
-    log.setLevel(logging.ERROR)
-    log.addFilter(_is_no_cut_off)
-    config = UvicornConfig(
-        app,
-        http=_Connection,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # nobody is trusted to say who somebody else is
-        timeout_keep_alive=_KEEP_ALIVE_S,
-    )
-    config.load()
-    return config
-
-
-def _is_no_cut_off(record: logging.LogRecord) -> bool:
-    """A streamed answer whose function fails breaks off on purpose: uvicorn would tell of each."""
-    return "without completing response" not in str(record.msg)

@@ -159,7 +159,7 @@ class Node:
             self._platform = await self._start_platform(None if self.config.ephemeral else folder)
             self._fronts = [self._front(self._pages()), self._front({"/_lambent/code/": self._code_page})]
             outside, inside = self._fronts
-            async with Gateway.open(outside, inside) as self._gateway:
+            async with Gateway.open(outside, inside, self.log) as self._gateway:
                 warming = self._tasks.create_task(self._warm_up(), name="node.warm_up")
                 await self._gateway.listen(sock)
                 try:

@@ -1,15 +1,14 @@
 """An HTTP request and its response, as the protocol layer sees them: no sockets, no streams."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 UNMODELLED_HEADERS: Final = ":headers"
 """In an operation's answer: headers that AWS sends and does not model, as a list of names and values."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """A request that has arrived whole.
 
     `path` and `query` are raw, still percent-encoded, the query without its question mark. Header names are in
@@ -26,7 +25,7 @@ class HttpRequest:
 
     def with_body(self, body: bytes) -> "HttpRequest":
         """The same request, its body read."""
-        return replace(self, body=body)
+        return self._replace(body=body)
 
 
 class CutOffError(Exception):

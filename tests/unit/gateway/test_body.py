@@ -11,17 +11,15 @@ from lambent.gateway.body import INVOKE, OTHER, Disconnected, Limit, limit_of, r
 LIMIT = Limit(10, "TooLarge", "Too large.")
 
 
-def read(*chunks, length=None, encoding=None, end="http.request"):
-    messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
-    messages[-1]["more_body"] = end != "http.request"
-    if end != "http.request":
-        messages.append({"type": end})
-    arriving = iter(messages)
+def read(*chunks, length=None, encoding=None, breaks_off=False):
+    arriving = list(chunks)
 
-    async def receive():
-        return next(arriving)
+    async def part():
+        if not arriving:
+            raise Disconnected
+        return arriving.pop(0), bool(arriving) or breaks_off
 
-    return asyncio.run(read_body(receive, LIMIT, length=length, encoding=encoding))
+    return asyncio.run(read_body(part, LIMIT, length=length, encoding=encoding))
 
 
 def test_a_body_comes_whole():
@@ -38,23 +36,23 @@ def test_one_byte_more_is_refused(chunks, length):
 
 def test_a_client_that_goes_away_is_not_answered():
     with pytest.raises(Disconnected):
-        read(b"123", length="10", end="http.disconnect")
+        read(b"123", length="10", breaks_off=True)
 
 
 def test_gzip_is_unpacked():
-    async def receive():
-        return {"type": "http.request", "body": gzip.compress(b"1" * 100), "more_body": False}
+    async def whole():
+        return gzip.compress(b"1" * 100), False
 
-    body = asyncio.run(read_body(receive, Limit(100, "TooLarge", ""), length=None, encoding="gzip"))
+    body = asyncio.run(read_body(whole, Limit(100, "TooLarge", ""), length=None, encoding="gzip"))
     assert body == b"1" * 100
 
 
 def test_a_gzip_bomb_is_refused():
-    async def receive():
-        return {"type": "http.request", "body": gzip.compress(b"0" * 1_000_000), "more_body": False}
+    async def whole():
+        return gzip.compress(b"0" * 1_000_000), False
 
     with pytest.raises(ApiError) as refused:
-        asyncio.run(read_body(receive, Limit(10_000, "TooLarge", ""), length=None, encoding="gzip"))
+        asyncio.run(read_body(whole, Limit(10_000, "TooLarge", ""), length=None, encoding="gzip"))
     assert refused.value.code == "TooLarge"
 
 

@@ -10,6 +10,7 @@ from lambent.dispatch import Dispatch
 from lambent.gateway.authenticate import Authenticator
 from lambent.gateway.front import Front
 from lambent.observe.log import Log
+from lambent.protocol.http import HttpRequest
 from lambent.protocol.validate import validate
 from lambent.store.database import DatabaseBusyError
 
@@ -23,37 +24,23 @@ PATHS = {
 
 def ask(operation, failure):
     """Status, headers and body, of an operation that raises."""
-    sent = []
 
     async def handler(caller: Caller, params):
         raise failure
 
-    async def receive():
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message):
-        sent.append(message)
+    async def nothing():
+        return b"", False
 
     async def main():
         dispatch = Dispatch(operations={"lambda": {operation: handler}}, validate=validate)
         authenticator = Authenticator("us-east-1", lambda *_key: None)
         front = Front(dispatch, authenticator, log=Log("off"), pages={}, url_page=None)
-        signed = (
-            b"AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0"
-        )
-        scope = {
-            "method": "GET",
-            "raw_path": PATHS[operation].encode(),
-            "query_string": b"",
-            "http_version": "1.1",
-            "headers": [(b"host", b"localhost"), (b"authorization", signed)],
-        }
-        await front(scope, receive, send)
+        signed = "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0"
+        headers = {"host": "localhost", "authorization": signed}
+        return await front(HttpRequest("GET", PATHS[operation], "", headers, b""), nothing)
 
-    asyncio.run(main())
-    head, *rest = sent
-    headers = {name.decode().lower(): value.decode() for name, value in head["headers"]}
-    return head["status"], headers, json.loads(b"".join(part.get("body", b"") for part in rest))
+    response = asyncio.run(main())
+    return response.status, {name.lower(): value for name, value in response.headers}, json.loads(response.body)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

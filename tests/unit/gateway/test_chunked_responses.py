@@ -1,11 +1,15 @@
 """Responses that are sent while they are made, through a real socket and with clients that go away."""
 
 import asyncio
+import contextlib
+import io
+import json
 
 from test_listen import connected, exchange, request, serving
 
-from lambent.gateway.body import Limit, read_body
-from lambent.gateway.chunks import send_chunks
+from lambent.gateway.body import Disconnected
+from lambent.observe.log import Log
+from lambent.protocol.http import CutOffError, HttpResponse
 
 
 class Source:
@@ -18,7 +22,6 @@ class Source:
         if not is_open:
             self.queue.put_nowait(None)
         self.closed = asyncio.Event()
-        self.answered = asyncio.Event()
         self.taken = 0
 
     def __aiter__(self):
@@ -37,22 +40,15 @@ class Source:
         self.closed.set()
 
 
-def answering(source, results):
-    async def app(scope, receive, send):
-        await read_body(receive, Limit(100, "", ""), length=None)
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        try:
-            results.append(await send_chunks(source, receive, send))
-        except Exception as error:
-            results.append(error)
-        source.answered.set()
+def answering(source):
+    async def app(_request, read):
+        await read()
+        return HttpResponse(200, [], b"", source)
 
     return app
 
 
 def test_each_chunk_goes_out_when_it_comes():
-    results = []
-
     async def client(gateway):
         async with connected(gateway.port) as (reader, writer):
             writer.write(request(b"body"))
@@ -67,34 +63,34 @@ def test_each_chunk_goes_out_when_it_comes():
         await source.closed.wait()
 
     source = Source()
-    serving(answering(source, results), client)
-    assert results == [True]
+    serving(answering(source), client)
 
 
 def test_a_source_without_chunks_is_an_empty_body():
-    results = []
-    answer = serving(answering(Source(is_open=False), results), lambda gateway: exchange(gateway.port, request()))
+    answer = serving(answering(Source(is_open=False)), lambda gateway: exchange(gateway.port, request()))
     assert answer.endswith(b"\r\n\r\n0\r\n\r\n")
-    assert results == [True]
+
+
+def test_a_client_of_http_1_0_gets_the_chunks_as_they_are():
+    source = Source(b"one", b"two", is_open=False)
+    answer = serving(answering(source), lambda gateway: exchange(gateway.port, b"GET / HTTP/1.0\r\n\r\n"))
+    assert b"transfer-encoding" not in answer
+    assert answer.endswith(b"\r\n\r\nonetwo")
 
 
 def test_a_client_that_goes_away_closes_the_source():
-    results = []
-
     async def client(gateway):
         async with connected(gateway.port) as (reader, writer):
             writer.write(request())
             await reader.readuntil(b"\r\n\r\n")
-        await source.answered.wait()
-        assert source.closed.is_set()
+        await source.closed.wait()
 
     source = Source()
-    serving(answering(source, results), client)
-    assert results == [False]
+    serving(answering(source), client)
 
 
 def test_a_client_that_has_gone_before_the_first_chunk_closes_a_generator():
-    closed = asyncio.Event()
+    asked, closed = asyncio.Event(), asyncio.Event()
 
     async def chunks():
         try:
@@ -103,22 +99,22 @@ def test_a_client_that_has_gone_before_the_first_chunk_closes_a_generator():
         finally:
             closed.set()
 
-    async def gone():
-        return {"type": "http.disconnect"}
+    async def app(_request, read):
+        asked.set()
+        with contextlib.suppress(Disconnected):
+            await read()
+        return HttpResponse(200, [], b"", chunks())
 
-    async def send(_message):
-        raise AssertionError("nobody is there")
+    async def client(gateway):
+        async with connected(gateway.port) as (_reader, writer):
+            writer.write(request(b"body")[:-4])
+            await asked.wait()
+        await closed.wait()
 
-    async def main():
-        assert not await send_chunks(chunks(), gone, send)
-        assert closed.is_set()
-
-    asyncio.run(main())
+    serving(app, client)
 
 
 def test_a_slow_client_holds_the_source_back():
-    results = []
-
     async def client(gateway):
         async with connected(gateway.port) as (reader, writer):
             writer.write(request())
@@ -136,15 +132,29 @@ def test_a_slow_client_holds_the_source_back():
                 pass
 
     source = Source(*[b"x" * 100_000] * 1000)
-    serving(answering(source, results), client)
-    assert results == [True]
+    serving(answering(source), client)
     assert source.taken == 100_000_000
 
 
-def test_a_source_that_fails_breaks_the_connection_off():
-    results = []
-    source = Source(b"one", ValueError("broken"))
-    answer = serving(answering(source, results), lambda gateway: exchange(gateway.port, request()))
-    assert answer.endswith(b"3\r\none\r\n")  # and no end
-    assert isinstance(results[0], ExceptionGroup)
+def broken_off(error):
+    """What the client got, and what the log says, of chunks that end with this error."""
+    source, said = Source(b"one", error), io.StringIO()
+    answer = serving(
+        answering(source),
+        lambda gateway: exchange(gateway.port, request()),
+        log=Log("info", said, as_json=True),
+    )
     assert source.closed.is_set()
+    return answer, [json.loads(line)["event"] for line in said.getvalue().splitlines()]
+
+
+def test_a_source_that_fails_breaks_the_connection_off():
+    answer, said = broken_off(ValueError("broken"))
+    assert answer.endswith(b"3\r\none\r\n")  # and no end
+    assert said == ["gateway.failed"]
+
+
+def test_a_function_that_breaks_off_is_not_worth_a_word():
+    answer, said = broken_off(CutOffError())
+    assert answer.endswith(b"3\r\none\r\n")
+    assert said == []

@@ -74,6 +74,10 @@ class Config:
     parked_environments: int = 12
     """How many environments wait without a function, ready to be claimed, for each interpreter in use."""
 
+    head_starts: int = 12
+    """How many environments, at most, wait with Node.js already up, when functions that need it were created or called
+    within the last minute; then one of each kind for an hour. 0: Node.js starts when it is needed."""
+
     function_url_permissions: Literal["one", "both"] = "one"
     """What a policy must allow for a function URL to answer: `lambda:InvokeFunctionUrl`, as policies written before
     October 2025 do (`one`; answers then say in `x-lambent-warning` what AWS would miss), or, as on AWS since November

@@ -6,6 +6,7 @@ comes back to the pool and the slot is returned.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from lambent.engine.admission import Admission, Allotment, Release, throttled
 from lambent.engine.environment import Environment
 from lambent.engine.file_systems import NoFolderError, folder_for
 from lambent.engine.gauges import Gauges
+from lambent.engine.head_starts import head_start
 from lambent.engine.init_order import init_order
 from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
@@ -33,12 +35,12 @@ from lambent.engine.metrics import FunctionMetrics, Resource
 from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned, init_limit_s
 from lambent.engine.report import Report
 from lambent.engine.runs import InitFailure, Run
-from lambent.engine.runtimes import Program, Runtime, Runtimes, Stem
+from lambent.engine.runtimes import Runtime, Runtimes, Stem, outside
 from lambent.engine.sandbox.launch import EnvironmentRefused, Order
 from lambent.engine.spec import ON_DEMAND, PROVISIONED, FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Phase
 from lambent.engine.surroundings import INIT_LIMIT_S, Sandbox, Surroundings
-from lambent.engine.variables import RUNTIME_DIR, Place, variables
+from lambent.engine.variables import Place, variables
 from lambent.observe.log import Log
 from lambent.observe.metrics import record_nothing
 
@@ -189,6 +191,14 @@ class Engine:
             self.admission.forget(scope, arn)
         else:
             self.admission.allot(scope, arn, allotment)
+
+    async def expect(self, spec: FunctionSpec) -> None:
+        """A function has come into being that may be invoked soon: its program is started ahead, where that helps."""
+        runtime = await self.runtimes.resolve(spec.runtime)
+        start = head_start(spec, runtime.program, self.settings.place)
+        if start and runtime.program and self._home and not self._is_stopping:
+            with contextlib.suppress(OSError):  # whoever invokes it is told
+                (await self._launchers.get(runtime.stem, self._home)).expect(runtime.program.trees, start)
 
     def progress(self, key: Key) -> Progress | None:
         """How far what was planned for a version and a qualifier is; None when nothing is planned."""
@@ -366,7 +376,9 @@ class Engine:
             if past:
                 await past.sandbox.kill()  # nobody else inherits its /tmp
         try:
-            place = self.settings.place if self.settings.has_walls else self._outside(spec, runtime.program, sandbox)
+            place = self.settings.place
+            if not self.settings.has_walls:
+                place = outside(place, spec, runtime.program, sandbox.runtime_api)
             settings = {**variables(spec, stream, secrets, place, kind), **self._first_trace()}
             settings |= {API_VARIABLE: place.runtime_api, TOKEN_VARIABLE: token_urlsafe(32)}
             order = init_order(spec, place, runtime.program, settings)
@@ -410,6 +422,7 @@ class Engine:
             with_egress=not spec.in_vpc,
             heir_of=past.id if past else None,
             file_systems=self._folders(spec),
+            head_start=head_start(spec, program, self.settings.place),
         )
         try:
             return await self._claim_of(runtime.stem, order)
@@ -438,18 +451,6 @@ class Engine:
             self.log.warning("launcher.replaced", stem=str(stem))
             self._launchers.drop(stem)
             return await (await self._launchers.get(stem, self._home)).claim(order)
-
-    def _outside(self, spec: FunctionSpec, program: Program | None, sandbox: Sandbox) -> Place:
-        """Level `process`: paths and ports are the host's own."""
-        place = self.settings.place
-        return dataclasses.replace(
-            place,
-            has_walls=False,
-            runtime_dir=program.outside(RUNTIME_DIR) if program else place.runtime_dir,
-            task_root=str(spec.code_dir),
-            layer_roots=tuple(str(layer) for layer in spec.layer_dirs),
-            runtime_api="{}:{}".format(*sandbox.runtime_api.getsockname()),
-        )
 
     def _stream_name(self, spec: FunctionSpec) -> str:
         return f"{self.clock.utc():%Y/%m/%d}/[{spec.version}]{uuid.uuid4().hex}"

@@ -4,11 +4,13 @@ Source: design, "Who starts what": the node never forks; a small process per int
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from lambent.engine.head_starts import HeadStart
 from lambent.engine.runtimes import Stem
 from lambent.engine.sandbox.launch import Order
 from lambent.engine.surroundings import Sandbox
@@ -19,6 +21,7 @@ class Launcher(Protocol):
     """Makes sandboxes whose first process is a clone of one stem."""
 
     async def claim(self, order: Order) -> Sandbox: ...
+    def expect(self, trees: Mapping[str, Path], head_start: HeadStart) -> None: ...
 
 
 OpenLauncher = Callable[[Stem], AbstractAsyncContextManager[Launcher]]
@@ -47,6 +50,10 @@ class Launchers:
             kept = self._kept[stem] = _Kept(launcher, task)
         return await asyncio.shield(kept.launcher)
 
+    def opened(self) -> list[Launcher]:
+        """Those that run now."""
+        return [kept.launcher.result() for kept in self._kept.values() if _is_open(kept.launcher)]
+
     def drop(self, stem: Stem) -> None:
         """It failed: close it, so that the next start opens another."""
         kept = self._kept.pop(stem, None)
@@ -72,3 +79,7 @@ class Launchers:
         finally:
             if not opened.done():
                 opened.cancel()
+
+
+def _is_open(launcher: "asyncio.Future[Launcher]") -> bool:
+    return launcher.done() and not launcher.cancelled() and launcher.exception() is None

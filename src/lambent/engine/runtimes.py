@@ -6,20 +6,21 @@ the platform's own Python, which mount the program's files and execute it; the p
 Source: AWS Lambda Developer Guide, "Lambda runtimes" and "When to use Lambda's OS-only runtimes".
 """
 
+import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.javascript import NodeInterpreter, NodeInterpreters, flags
 from lambent.engine.spec import FunctionSpec
+from lambent.engine.variables import RUNTIME_DIR, Place
 
 PYTHON, NODEJS, PROVIDED = "python", "nodejs", "provided"
 _PROVIDED: Final = ("provided.al2", "provided.al2023")
 _NODE: Final = "/var/lang/bin/node"
-_RUNTIME_DIR: Final = "/var/runtime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,18 @@ class Runtime:
     warning: str | None = None
 
 
+def outside(place: Place, spec: FunctionSpec, program: Program | None, api: socket.socket) -> Place:
+    """Where things are without walls: paths and ports are the host's own."""
+    return replace(
+        place,
+        has_walls=False,
+        runtime_dir=program.outside(RUNTIME_DIR) if program else place.runtime_dir,
+        task_root=str(spec.code_dir),
+        layer_roots=tuple(str(layer) for layer in spec.layer_dirs),
+        runtime_api="{}:{}".format(*api.getsockname()),
+    )
+
+
 def family(runtime: str) -> str:
     """`python`, `nodejs` or `provided`; of other runtimes, what stands before the version."""
     return runtime.partition(".")[0].rstrip("0123456789")
@@ -95,8 +108,8 @@ class Runtimes:
             return Runtime(Stem(choice.interpreter.path), warning=choice.warning)
         if kind == NODEJS:
             node, warning = await self.nodes.resolve(runtime)
-            trees = {_NODE: node.path, _RUNTIME_DIR: self.node_guest}
-            program = Program(trees=trees, command=(_NODE, f"{_RUNTIME_DIR}/bootstrap.cjs"), node=node)
+            trees = {_NODE: node.path, RUNTIME_DIR: self.node_guest}
+            program = Program(trees=trees, command=(_NODE, f"{RUNTIME_DIR}/bootstrap.cjs"), node=node)
             return Runtime(_executing(), program, warning)
         if runtime in _PROVIDED:
             return Runtime(_executing(), Program())

@@ -139,8 +139,17 @@ class Node:
             "endpoint": self.endpoint,
             "data_dir": None if self.config.ephemeral else str(self.home),
             "environments": self._platform.engine.environments,
+            "head_starts": self._head_starts(),
             "uptime_s": round(time.monotonic() - self._started, 3),
         }
+
+    def _head_starts(self) -> dict[str, int]:
+        """How many environments wait with a program already up, by the program."""
+        counts: dict[str, int] = {}
+        for launcher in self._launchers.opened():
+            if isinstance(launcher, Launcher):
+                counts |= launcher.head_starts
+        return counts
 
     async def reset(self) -> None:
         """Everything is as after the start, on an ephemeral node. What still runs ends on its own, unseen."""
@@ -239,6 +248,7 @@ class Node:
             with_proxy=self._egress is not None,
             uid_base=self.config.uid_base + self._launched * _UIDS_PER_LAUNCHER,
             parked=self.config.parked_environments,
+            head_starts=self.config.head_starts if stem.executes else 0,
             runtime={} if stem.executes else runtime_contents(_GUEST),
             executes=stem.executes,
             hidden=(self.home,),

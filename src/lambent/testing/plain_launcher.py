@@ -122,6 +122,9 @@ class PlainLauncher:
     has_broken: bool = False
     """Set by a test: claims fail from then on."""
 
+    def expect(self, trees: Any, head_start: Any) -> None:
+        """Nothing is started ahead."""
+
     async def claim(self, order: Any) -> PlainSandbox:
         if self.has_broken:
             raise ConnectionResetError("the launcher has ended")

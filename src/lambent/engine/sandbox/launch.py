@@ -49,7 +49,7 @@ class LaunchSettings:
     its own), used only as root. Where environments execute a program, /var/lang is not the launcher's own interpreter
     but empty. `scratch` is a folder of the node's own. `hidden` are folders that functions must not
     see even if they lie in /usr or beside the interpreter: the data folder, above all. `parked` environments wait
-    complete, and for `ahead` more the slow parts are made.
+    complete, and for `ahead` more the slow parts are made. At most `head_starts` wait with a program that runs already.
     """
 
     bootstrap: Path
@@ -62,13 +62,15 @@ class LaunchSettings:
     runtime: Mapping[str, Path] = field(default_factory=dict)
     hidden: tuple[Path, ...] = ()
     executes: bool = False
+    head_starts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """An environment to be made ready for one function. `trees` are what it sees besides, read-only: {place: path}.
 
-    With `heir_of`, the id of one that was stopped, it gets that one's /tmp, if its launcher still has it.
+    With `heir_of`, the id of one that was stopped, it gets that one's /tmp, if its launcher still has it. With
+    `head_start`, `{"command": [...], "environment": {...}}`, it may be one where that runs already, waiting for INIT.
     """
 
     environment_id: str
@@ -80,6 +82,7 @@ class Order:
     with_egress: bool = False
     heir_of: str | None = None
     file_systems: tuple[tuple[str, Path], ...] = ()  # where in the environment, and which folder
+    head_start: Mapping[str, Any] | None = None  # what `trees` may have been started with already
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +254,8 @@ class Launcher:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Resolved when the launcher's process is gone; then every environment is, and claims fail."""
+        self.head_starts: dict[str, int] = {}
+        """How many environments wait with a program that runs already, by its command line on this machine."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -308,9 +313,15 @@ class Launcher:
             "ephemeral_mb": order.ephemeral_mb,
             "heir_of": order.heir_of,
             "file_systems": [(target, str(folder)) for target, folder in order.file_systems],
+            "head_start": order.head_start,
         }
         self._send(message)
         return await future
+
+    def expect(self, trees: Mapping[str, Path], head_start: Mapping[str, Any]) -> None:
+        """Have an environment start that program ahead: a function that needs it has come into being."""
+        places = {place: str(path) for place, path in trees.items()}
+        self._send({"op": "expect", "trees": places, "head_start": head_start})
 
     def _on_readable(self) -> None:
         try:
@@ -346,6 +357,8 @@ class Launcher:
             case "exited":
                 sandbox = self._sandboxes.pop(message["id"])
                 sandbox.on_exit(Exit(message["status"], message["oom"]), message["peak"])
+            case "head_starts":
+                self.head_starts = message["ready"]
 
     def _on_claimed(self, message: dict[str, Any]) -> None:
         order, future = self._claims.pop(message["id"])
@@ -434,6 +447,7 @@ def _opening_message(walls: Walls, settings: LaunchSettings, mountpoint: Path, p
         "with_proxy": settings.with_proxy,
         "uid_base": settings.uid_base,
         "executes": settings.executes,
+        "head_starts": settings.head_starts,
         "parked": settings.parked,
         "ahead": settings.ahead,
         "hidden": [str(path.absolute()) for path in settings.hidden],

@@ -17,7 +17,7 @@ from lambent.engine.sandbox import cgroups, file_systems, kernel, landlock, name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 _CODE_ATTRIBUTES = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
@@ -36,6 +36,7 @@ class Environment:
         self.tmp = -1  # a mount of its /tmp that outlives its processes: see estates.py
         self.order: dict[str, Any] | None = None  # what it was started for; None: for whoever comes
         self.leaves_tmp = True
+        self.has_program = False  # it executes what its function needs already: see head_starts.py
         self.node_ends: dict[str, int] = {}  # what the node gets when it claims this
         self.network: networks.Network | None = None
         self.listeners: list[socket.socket] = []  # in that network, for the node
@@ -93,6 +94,10 @@ class ProcessWalls:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(environment.pid, signal.SIGKILL)  # whoever stayed behind in its group
         return True
+
+    def give_program(self, environment: Environment, trees: dict[str, str]) -> None:
+        """Nothing can be mounted here: nobody asks for it."""
+        raise NotImplementedError
 
     def needs_preparing(self) -> bool:
         return False
@@ -209,18 +214,9 @@ class NamespaceWalls:
 
     def attach(self, environment: Environment, order: dict[str, Any]) -> dict[str, int]:
         """Mount the function's code from outside and set its limits; the descriptors that the node gets besides."""
-        trees = _trees(order["code_dir"], order["layer_dirs"], order["trees"])
-        try:
-            kernel.setns(environment.pidfd, kernel.CLONE_NEWNS)
-            try:
-                for target, tree in trees.items():
-                    kernel.move_mount(tree, target)
-                environment.tmp = _tmp(environment.tmp, order["ephemeral_mb"])
-            finally:
-                self._root.leave()
-        finally:
-            for tree in trees.values():
-                os.close(tree)
+        program: dict[str, str] = {} if environment.has_program else order["trees"]
+        with self._mounted(environment, _trees(order["code_dir"], order["layer_dirs"], program)):
+            environment.tmp = _tmp(environment.tmp, order["ephemeral_mb"])
         fds: dict[str, int] = {}
         if environment.cgroup:
             environment.cgroup.limit_memory(order["memory_mb"], order["ephemeral_mb"])
@@ -232,6 +228,26 @@ class NamespaceWalls:
         assert environment.network is not None
         environment.network.enter()
         return networks.connect("127.0.0.1", port)
+
+    def give_program(self, environment: Environment, trees: dict[str, str]) -> None:
+        """Mount what it is to execute before its function is known."""
+        with self._mounted(environment, _mounts({place: [path] for place, path in trees.items()})):
+            pass
+
+    @contextlib.contextmanager
+    def _mounted(self, environment: Environment, trees: dict[str, int]) -> Iterator[None]:
+        """Attach detached mounts, and stay inside the environment's mount namespace for the block."""
+        try:
+            kernel.setns(environment.pidfd, kernel.CLONE_NEWNS)
+            try:
+                for target, tree in trees.items():
+                    kernel.move_mount(tree, target)
+                yield
+            finally:
+                self._root.leave()
+        finally:
+            for tree in trees.values():
+                os.close(tree)
 
     def kill(self, environment: Environment) -> None:
         """End its first process, and with it every process of its namespace."""
@@ -351,18 +367,18 @@ def _listen(environment: Environment, name: str, address: str, port: int) -> Non
 
 
 def _trees(code_dir: str, layer_dirs: list[str], more: dict[str, str]) -> dict[str, int]:
-    """Detached read-only mounts of the code, of the layers, later layers on top, and of what a program needs."""
+    """Detached mounts of the code, of the layers, later layers on top, and of what a program needs."""
+    layers = {"/opt": layer_dirs[::-1]} if layer_dirs else {}
+    return _mounts({"/var/task": [code_dir], **layers, **{place: [path] for place, path in more.items()}})
+
+
+def _mounts(places: dict[str, list[str]]) -> dict[str, int]:
+    """Detached read-only mounts by place, of one file or folder, or of several folders, the first on top."""
     trees: dict[str, int] = {}
     try:
-        trees["/var/task"] = kernel.open_tree(code_dir)
-        if len(layer_dirs) == 1:
-            trees["/opt"] = kernel.open_tree(layer_dirs[0])
-        elif layer_dirs:
-            trees["/opt"] = kernel.overlay(layer_dirs[::-1])
-        for place, path in more.items():
-            trees[place] = kernel.open_tree(path)
-        for tree in trees.values():
-            kernel.set_mount_attributes(tree, "", _CODE_ATTRIBUTES)
+        for place, paths in places.items():
+            trees[place] = kernel.open_tree(paths[0]) if len(paths) == 1 else kernel.overlay(paths)
+            kernel.set_mount_attributes(trees[place], "", _CODE_ATTRIBUTES)
     except OSError:
         for tree in trees.values():
             os.close(tree)

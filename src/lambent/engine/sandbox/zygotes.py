@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 
-from lambent.engine.sandbox import estates, kernel, processes, walls, wire
+from lambent.engine.sandbox import estates, head_starts, kernel, processes, walls, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class Launcher:
         self._by_id: dict[str, walls.Environment] = {}
         self._estates: dict[str, estates.Estate] = {}  # of environments that ended: the node says who gets them
         self._gone: collections.deque[walls.Environment] = collections.deque()  # walls to take down
+        self._head_starts = head_starts.HeadStarts(settings["head_starts"])
+        self._told: dict[str, int] = {}
         self._free_slots: list[int] = []
         self._slots = 0
         self._failures = 0
@@ -122,6 +124,11 @@ class Launcher:
             self._bury()
         elif fd in self._starting:
             self._on_started(fd)
+        elif found := self._head_starts.has_started(fd):
+            self._poll.unregister(fd)
+            if not found[1]:
+                self._walls.kill(found[0])
+            self._tell_head_starts()
         return True
 
     def close(self) -> None:
@@ -150,10 +157,14 @@ class Launcher:
         for message in messages or ():
             if message["op"] == "claim" and (message["file_systems"] or message["heir_of"] in self._estates):
                 self._start_for(message)
+            elif message["op"] == "claim" and (ready := self._head_starts.take(message)):
+                self._claim(ready, message)
             elif message["op"] == "claim":
                 self._waiting.append(message)
             elif message["op"] == "connect":
                 self._connect(message["id"], message["port"])
+            elif message["op"] == "expect":
+                self._head_starts.expect(message)
             elif message["id"] in self._by_id:
                 environment = self._by_id[message["id"]]
                 environment.leaves_tmp = message["op"] == "stop"
@@ -199,6 +210,13 @@ class Launcher:
             self._claim(self._parked.pop(), self._waiting.popleft())
         while sum(each.order is None for each in self._starting.values()) < len(self._waiting):
             self._start()
+
+    def _tell_head_starts(self) -> None:
+        counts = self._head_starts.counts()
+        if counts != self._told:
+            self._told = counts
+            with contextlib.suppress(ConnectionError):
+                wire.send(self._node, {"op": "head_starts", "ready": counts})
 
     def _claim(self, environment: walls.Environment, order: dict[str, Any]) -> None:
         try:
@@ -298,6 +316,8 @@ class Launcher:
             environment = self._by_pid.pop(pid)
             if environment in self._parked:
                 self._parked.remove(environment)
+            if environment.has_program and (unheard := self._head_starts.lose(environment)) is not None:
+                self._poll.unregister(unheard)
             if environment.sync in self._starting and environment.order is None:
                 self._on_failed_start(self._last_word(environment).decode(errors="replace"))
             elif environment.sync in self._starting:
@@ -326,9 +346,11 @@ class Launcher:
 
     def _pause_before_idle_work(self) -> float | None:
         """How long nothing may be asked before doing what can wait; None when there is nothing to do."""
-        if not (self._gone or self._needs_parking() or self._walls.needs_preparing()):
-            return None
-        return _QUIET_S if self._parked else 0
+        if self._gone or self._needs_parking() or self._walls.needs_preparing():
+            return _QUIET_S if self._parked else 0
+        if self._parked and self._head_starts.lacking():
+            return head_starts.QUIET_S
+        return None if self._head_starts.is_empty() else head_starts.LOOK_S
 
     def _needs_parking(self) -> bool:
         return len(self._parked) + len(self._starting) < self._target and self._failures < _GIVE_UP_AFTER
@@ -345,8 +367,25 @@ class Launcher:
             else:
                 self._gone.append(environment)
                 self._poll.wait(0.001)
-        else:
+        elif self._walls.needs_preparing():
             self._walls.prepare_one()
+        else:
+            self._look_after_head_starts()
+
+    def _look_after_head_starts(self) -> None:
+        for environment in self._head_starts.surplus():
+            self._walls.kill(environment)
+        self._tell_head_starts()
+        kind = self._head_starts.lacking()
+        if kind is None or not self._parked or not self._head_starts.has_room():
+            return
+        environment = self._parked.pop()
+        try:
+            self._walls.give_program(environment, kind.trees)
+            self._poll.register(self._head_starts.starts(kind, environment))
+        except OSError:  # its interpreter is gone, or it has died itself
+            kind.failures += 1
+            self._walls.kill(environment)
 
 
 def _load_bootstrap(path: str) -> Callable[[socket.socket], None]:

@@ -7,6 +7,8 @@ const handlers = require('./handlers.cjs');
 const logs = require('./logs.cjs');
 const { RuntimeApi } = require('./runtime_api.cjs');
 
+if ('LAMBENT_HEAD_START' in process.env) require('./head_start.cjs').wait();
+
 const FIRST_WITHOUT_CALLBACKS = 24;
 const NO_CALLBACKS =
   'ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to ' +

@@ -10,7 +10,7 @@ const LEVELS = { trace: 1, debug: 2, info: 3, log: 3, warn: 4, error: 5, fatal: 
 const NAMES = ['', 'TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
 const FORMER_CONSOLE_IDS = [Symbol.for('aws.lambda.runtime.requestId'), Symbol.for('aws.lambda.runtime.tenantId')];
 
-const isJson = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === 'JSON';
+let isJson = false;
 
 let util; // takes a millisecond to load; most functions log later, if at all
 const format = (...values) => (util ??= require('node:util')).format(...values);
@@ -71,6 +71,7 @@ function jsonLine(level, now, values) {
 
 /** From now on `console` writes events, from AWS_LAMBDA_LOG_LEVEL upwards. */
 function patchConsole() {
+  isJson = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === 'JSON';
   const least = Math.max(1, NAMES.indexOf(process.env.AWS_LAMBDA_LOG_LEVEL?.toUpperCase() ?? 'TRACE'));
   for (const [name, level] of Object.entries(LEVELS)) {
     console[name] = (...values) => {

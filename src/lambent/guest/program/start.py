@@ -43,6 +43,8 @@ def main(control: socket.socket) -> NoReturn:
     if order["extensions"]:
         os.environ.update(order["environment"])
         runtime_extensions.stand_between(order["extensions"], control)
+    if order.get("waits"):  # the program is started ahead, and reads there which function it is for
+        os.set_inheritable(control.fileno(), True)
     command: list[str] = order["command"] or _bootstrap(order["bootstraps"])
     if not command:
         looked_at = " ".join(order["bootstraps"])

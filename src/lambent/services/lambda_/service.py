@@ -67,6 +67,9 @@ class Engine(Protocol):
     async def retire(self, arn: str, *, keep_digests: frozenset[str] = frozenset()) -> None:
         """Lets go of a function's other environments."""
 
+    async def expect(self, spec: FunctionSpec) -> None:
+        """Knows of a function that may be invoked soon."""
+
     def allot(self, scope: Scope, arn: str, allotment: Allotment | None) -> None:
         """What a function reserves and has provisioned."""
 
@@ -143,6 +146,7 @@ class Lambda:
             catalogue=self.catalogue,
             layers=self.layers,
             retire=self.engine.retire,
+            expect=self.engine.expect,
             find_runtime=self.find_runtime,
             file_systems=shared_folders(self.config),
             pending_s=self.config.pending_s,

@@ -14,6 +14,7 @@ from lambent.clock import Clock
 from lambent.engine.file_systems import NoFolderError, folder_for
 from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.runtimes import Runtime
+from lambent.engine.spec import FunctionSpec
 from lambent.observe.log import Log
 from lambent.services.lambda_ import rows
 from lambent.services.lambda_.catalogue import Catalogue
@@ -49,6 +50,7 @@ class Worker:
     catalogue: Catalogue
     layers: LayerCatalogue
     retire: Retire
+    expect: Callable[[FunctionSpec], Awaitable[None]]
     find_runtime: Callable[[str], Awaitable[Runtime]]
     file_systems: Mapping[str, Path]
     pending_s: float
@@ -105,6 +107,9 @@ class Worker:
 
         if await self.database.write(change, committed=committed) is not None:
             await self._retire(version.key)
+            entry = self.catalogue.find(version.key)
+            if failure is None and entry and version.version in entry.specs:
+                await self.expect(entry.specs[version.version])
 
     async def _failure(self, version: FunctionVersion) -> Status | None:
         """Why the version cannot run, or None. Its code is unpacked then."""

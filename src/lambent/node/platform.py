@@ -25,13 +25,21 @@ from lambent.services.iam.service import Iam
 from lambent.services.lambda_.identities import Identities
 from lambent.services.lambda_.service import Lambda
 from lambent.services.logs.service import Logs
+from lambent.services.sqs.service import Sqs
 from lambent.services.sts.service import Sts
 from lambent.store.database import Database
 from lambent.store.folder import DataFolder
 from lambent.store.migrate import SchemaError, prepare, revision_folders
 from lambent.store.schema import BULK, MAIN
 
-_SERVICES: Final[dict[str, Any]] = {"cloudwatch": CloudWatch, "iam": Iam, "lambda": Lambda, "logs": Logs, "sts": Sts}
+_SERVICES: Final[dict[str, Any]] = {
+    "cloudwatch": CloudWatch,
+    "iam": Iam,
+    "lambda": Lambda,
+    "logs": Logs,
+    "sqs": Sqs,
+    "sts": Sts,
+}
 
 _Workers = dict[str, Callable[[], Awaitable[None]]]
 
@@ -86,6 +94,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         cloudwatch = CloudWatch(bulk=bulk, clock=ground.clock, log=ground.log)
         iam = Iam(database=main, clock=ground.clock)
         sts = Sts(secret=folder.secret, clock=ground.clock, call=dispatch.call)
+        sqs = Sqs(database=main, clock=ground.clock, log=ground.log, record=cloudwatch.record)
         metrics = FunctionMetrics(cloudwatch.record)
         engine = _engine(ground, logs, sts, metrics)
         events = EventQueue(
@@ -109,12 +118,14 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
             log=ground.log,
             identities=Identities(issued=sts.identity, secret_key=sts.secret_key, permissions=iam.permissions),
         )
+        await sqs.load()
         await functions.load()
         tables |= {
             "cloudwatch": cloudwatch.operations(),
             "iam": iam.operations(),
             "lambda": functions.operations(),
             "logs": logs.operations(),
+            "sqs": sqs.operations(),
             "sts": sts.operations(),
         }
         # Stopped in the opposite order: what the engine's last invocations say is still written.
@@ -123,6 +134,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         await stack.enter_async_context(_running("logs", partial(supervise, "logs", logs.run, ground.log)))
         watch = partial(supervise, "cloudwatch", cloudwatch.run, ground.log)
         await stack.enter_async_context(_running("cloudwatch", watch))
+        await stack.enter_async_context(_running("sqs", partial(supervise, "sqs", sqs.run, ground.log)))
         await stack.enter_async_context(_running("engine", engine.run))
         await engine.ready.wait()
         serve_events = partial(events.run, functions.asynchronous)

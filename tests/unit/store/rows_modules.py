@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import enum
 import importlib
 import inspect
 import sys
@@ -85,6 +86,8 @@ def _made_up(kind, rng):
     """A value of a type: from so few that rows are found, and found to be there already."""
     if kind in _SIMPLE:
         return _SIMPLE[kind](rng)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return rng.choice(list(kind))
     origin, of = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return _made_up(rng.choice(of), rng)

@@ -1,0 +1,1 @@
+"""The AWS service `sqs`: durable queues."""

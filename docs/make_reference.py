@@ -136,8 +136,8 @@ def _test(name: str | None) -> str:
 _RUNTIMES = """# The runtimes, and what each was seen to do
 
 Made by `make docs` from `runtimes.json` beside this page, which `make proof` makes by a run of the tests in
-`tests/node/runtimes/test_every_runtime.py`: each behaviour is one test there, run with every runtime. Functions in bash,
-Go and Rust are custom runtimes (`provided.al2023`). bash speaks the Runtime API itself; the clients are AWS's own:
+`tests/node/runtimes/test_every_runtime.py`: each behaviour is one test there, run with every runtime. `awslambdaric`, bash,
+Go and Rust are custom runtimes (`provided.al2023`). bash speaks the Runtime API itself; the others are AWS's own clients:
 
 """
 
@@ -157,7 +157,7 @@ def runtimes() -> str:
 
 
 def behaviours() -> dict[str, dict[str, str]]:
-    """What a run of the tests saw: {test: {runtime: how it differs, or nothing}}."""
+    """What a run of the tests saw: {test: {runtime: "yes", "yes: how it differs" or "no: why"}}."""
     found: dict[str, dict[str, str]] = json.loads((ROOT / "docs/reference/runtimes.json").read_text())
     return found
 
@@ -171,7 +171,9 @@ def _clients() -> str:
         if one["name"] == "lambda_runtime"
     )
     assert go is not None
-    return f"- Go: `github.com/aws/aws-lambda-go` {go[1]}\n- Rust: `lambda_runtime` {rust['version']}\n"
+    python = re.search(r"^awslambdaric==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert python is not None
+    return f"- Python: `awslambdaric` {python[1]}\n- Go: `github.com/aws/aws-lambda-go` {go[1]}\n- Rust: `lambda_runtime` {rust['version']}\n"
 
 
 def _row(language: str) -> tuple[bool, str]:
@@ -179,9 +181,8 @@ def _row(language: str) -> tuple[bool, str]:
 
 
 def _cell(seen: str | None, notes: dict[str, int]) -> str:
-    if seen is None:
-        return "no"
-    return f"yes ({notes.setdefault(seen, len(notes) + 1)})" if seen else "yes"
+    answer, _, why = (seen or "not seen").partition(": ")
+    return f"{answer} ({notes.setdefault(why, len(notes) + 1)})" if why else answer
 
 
 def _sentence(test: str) -> str:

@@ -13,7 +13,7 @@ from lambent.config import Config, ConfigError, read
 from lambent.engine import interpreters, javascript
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.javascript import NodeInterpreters
-from lambent.practices.interpreters import InstallError, install
+from lambent.practices.interpreters import SDK, InstallError, install
 
 runtime = typer.Typer(name="runtime", help="The runtimes of this machine.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -36,18 +36,24 @@ def ls(as_json: AsJson = False) -> None:
 
 @runtime.command(name="install")
 def install_(
-    name: Annotated[str, typer.Argument(metavar="RUNTIME", help="nodejs20.x to nodejs26.x, python3.10 to python3.15.")],
+    name: Annotated[str, typer.Argument(metavar="RUNTIME", help="nodejs22.x, python3.13, aws-sdk-js or @aws-sdk/….")],
 ) -> None:
-    """Fetch the interpreter of a runtime: Node.js from PyPI by pip, Python by uv. A running node finds it.
+    """Fetch what a runtime needs: Node.js from PyPI by pip, Python by uv, from npm the AWS SDK that functions find.
+
+    With the first Node.js comes the SDK, for all versions. A running node finds what was installed.
 
     \b
     Examples:
       lambent runtime install nodejs22.x
+      lambent runtime install @aws-sdk/client-textract
     """
     folder = settings().runtimes_dir.expanduser()
     try:
         with progress(f"installing {name}") as say:
             path = install(name, folder, say)
+        if name.startswith("nodejs") and not (folder / SDK).exists():
+            with progress("installing the AWS SDK for JavaScript") as say:
+                install(SDK, folder, say)
     except InstallError as error:
         raise CommandError(error.what, error.next_step) from error
     answer(str(path))

@@ -112,6 +112,11 @@ class NodeInterpreters:
     _has_looked: bool = False
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def packages(self) -> Path:
+        """The node_modules of packages for all functions, such as the AWS SDK; it may not be there."""
+        return self.installed / "aws-sdk-js/node_modules"
+
     async def resolve(self, runtime: str) -> tuple[NodeInterpreter, str | None]:
         """The Node.js for a runtime, and a warning where it is not the exact one.
 

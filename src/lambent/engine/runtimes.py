@@ -21,6 +21,7 @@ from lambent.engine.variables import RUNTIME_DIR, Place
 PYTHON, NODEJS, PROVIDED = "python", "nodejs", "provided"
 _PROVIDED: Final = ("provided.al2", "provided.al2023")
 _NODE: Final = "/var/lang/bin/node"
+_PACKAGES: Final = "/var/runtime/node_modules"  # where AWS has its SDK for JavaScript
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Program:
 
     def outside(self, path: str) -> str:
         """Where that place is on this machine, for environments without walls."""
-        for place, source in self.trees.items():
+        for place, source in sorted(self.trees.items(), reverse=True):  # the longer first
             if path == place or path.startswith(f"{place}/"):
                 return f"{source}{path[len(place) :]}"
         return path
@@ -76,6 +77,7 @@ def outside(place: Place, spec: FunctionSpec, program: Program | None, api: sock
         place,
         has_walls=False,
         runtime_dir=program.outside(RUNTIME_DIR) if program else place.runtime_dir,
+        node_modules=program.outside(place.node_modules) if program else place.node_modules,
         task_root=str(spec.code_dir),
         layer_roots=tuple(str(layer) for layer in spec.layer_dirs),
         runtime_api="{}:{}".format(*api.getsockname()),
@@ -109,6 +111,8 @@ class Runtimes:
         if kind == NODEJS:
             node, warning = await self.nodes.resolve(runtime)
             trees = {_NODE: node.path, RUNTIME_DIR: self.node_guest}
+            if self.nodes.packages.is_dir():
+                trees[_PACKAGES] = self.nodes.packages
             program = Program(trees=trees, command=(_NODE, f"{RUNTIME_DIR}/bootstrap.cjs"), node=node)
             return Runtime(_executing(), program, warning)
         if runtime in _PROVIDED:

@@ -28,6 +28,7 @@ class Place:
     has_walls: bool = True
     task_root: str = "/var/task"
     runtime_dir: str = RUNTIME_DIR
+    node_modules: str = f"{RUNTIME_DIR}/node_modules"
     layer_roots: tuple[str, ...] = ("/opt",)
     extra_paths: tuple[str, ...] = ()  # more folders of the managed runtime's packages
     runtime_api: str = RUNTIME_API
@@ -106,7 +107,7 @@ def _of_language(runtime: str, place: Place) -> dict[str, str]:
             for root in place.layer_roots
             for folder in (f"{root}/nodejs/node{major}/node_modules", f"{root}/nodejs/node_modules")
         ]
-        folders = [*layers, f"{place.runtime_dir}/node_modules", place.runtime_dir, place.task_root]
+        folders = [*layers, place.node_modules, place.runtime_dir, place.task_root]
         return {**own, "NODE_PATH": ":".join(folders)}
     return {**own, "PYTHONPATH": place.runtime_dir}
 

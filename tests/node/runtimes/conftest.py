@@ -21,6 +21,8 @@ def runtimes_dir():
         for runtime in ("nodejs20.x", "nodejs22.x"):
             if not (RUNTIMES / runtime).exists():
                 install(runtime, RUNTIMES, lambda line: None)
+        if not (RUNTIMES / "aws-sdk-js/node_modules/@aws-sdk/client-lambda").exists():
+            install("@aws-sdk/client-lambda", RUNTIMES, lambda line: None)
     return RUNTIMES
 
 

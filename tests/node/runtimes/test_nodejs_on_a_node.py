@@ -200,3 +200,68 @@ def test_an_error_behind_the_answer_is_the_invocations_own_and_not_the_next_ones
         assert f"late {turn}" in result.log
         result = invoke(client, name)
         assert (result.content, result.error) == (1, None)
+
+
+CALL = """async (event) => {
+  const answer = await new LambdaClient().send(new GetFunctionCommand({ FunctionName: event }));
+  return answer.Configuration.FunctionName;
+};"""
+NAMES = "{ LambdaClient, GetFunctionCommand }"
+REQUIRED = f"const {NAMES} = require('@aws-sdk/client-lambda');\nexports.handler = {CALL}"
+IMPORTED = f"import {NAMES} from '@aws-sdk/client-lambda';\nexport const handler = {CALL}"
+SDK = {
+    "CommonJS": ("index.js", REQUIRED),
+    "an ES module": ("index.mjs", IMPORTED),
+    "TypeScript": ("index.mts", IMPORTED),
+}
+
+
+@pytest.mark.parametrize("runtime", ["nodejs20.x", "nodejs22.x", "nodejs24.x"])
+@pytest.mark.parametrize("kind", SDK)
+def test_the_aws_sdk_is_there_as_on_aws_and_asks_the_platform(client, runtime, kind):
+    if (runtime, kind) == ("nodejs20.x", "TypeScript"):
+        return  # which Node.js 20 does not strip of its types
+    name = create(client, runtime, dict([SDK[kind]]), MemorySize=512)
+    assert invoke(client, name, name).content == name
+
+
+def test_the_packages_own_copy_of_the_aws_sdk_is_the_one_it_gets(client):
+    content = {
+        "index.mjs": "import own from '@aws-sdk/client-lambda';\nexport const handler = async () => own;",
+        "node_modules/@aws-sdk/client-lambda/index.js": "module.exports = 'own'",
+    }
+    assert invoke(client, create(client, "nodejs24.x", content)).content == "own"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("index.js", "require('@aws-sdk/client-none')"), ("index.mjs", "import '@aws-sdk/client-none/deep'")],
+)
+def test_a_client_of_the_aws_sdk_that_is_not_installed_says_how_to_get_it(client, file, text):
+    answer = invoke(client, create(client, "nodejs22.x", {file: text}))
+    assert "lambent runtime install @aws-sdk/client-none" in answer.content["errorMessage"]
+
+
+@pytest.mark.parametrize("runtime", ["nodejs20.x", "nodejs22.x", "nodejs24.x"])
+def test_es_modules_of_a_layer_are_found_the_versions_own_first(client, runtime):
+    major = runtime.removeprefix("nodejs").removesuffix(".x")
+    content = {
+        "nodejs/node_modules/both/package.json": '{"type": "module", "exports": "./main.js"}',
+        "nodejs/node_modules/both/main.js": "import inner from 'inner'; export default `any ${inner}`",
+        "nodejs/node_modules/inner/index.mjs": "export default 'inner'",
+        "nodejs/node_modules/inner/package.json": '{"main": "index.mjs"}',
+        f"nodejs/node{major}/node_modules/one/index.js": "module.exports = 'versioned'",
+        "nodejs/node_modules/one/index.js": "module.exports = 'unversioned'",
+    }
+    layer = client.publish_layer_version(LayerName=f"es-{major}", Content={"ZipFile": packed(content)})
+    source = "import both from 'both';\nimport one from 'one';\nexport const handler = async () => [both, one];"
+    name = create(client, runtime, {"index.mjs": source}, Layers=[layer["LayerVersionArn"]])
+    assert invoke(client, name).content == ["any inner", "versioned"]
+
+
+def test_without_walls_the_aws_sdk_is_found_as_well(own_node, runtimes_dir, monkeypatch):
+    monkeypatch.setenv("LAMBENT_RUNTIMES_DIR", str(runtimes_dir))
+    with own_node("--isolation", "process") as node:
+        client = node.client("lambda")
+        name = create(client, "nodejs24.x", {"index.mjs": IMPORTED}, MemorySize=512)
+        assert invoke(client, name, name).content == name

@@ -7,6 +7,7 @@ const path = require('node:path');
 const { createRequire } = require('node:module');
 const { pathToFileURL } = require('node:url');
 const { RuntimeFailure } = require('./errors.cjs');
+const { searchNodePath } = require('./node_path.cjs');
 
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
@@ -37,6 +38,7 @@ async function imported(root, folder, name) {
   try {
     return await found(root, folder, name);
   } catch (error) {
+    adviseOnSdk(error);
     if (error instanceof SyntaxError) throw new RuntimeFailure('UserCodeSyntaxError', String(error));
     if (error?.code === 'MODULE_NOT_FOUND') throw new RuntimeFailure('ImportModuleError', String(error));
     throw error;
@@ -57,7 +59,16 @@ async function found(root, folder, name) {
   return requireFrom(requireFrom.resolve(name, { paths: [root, path.resolve(root, folder)] }));
 }
 
-const imports = (file) => import(pathToFileURL(file).href); // a path may have a # in it
+function imports(file) {
+  searchNodePath();
+  return import(pathToFileURL(file).href); // a path may have a # in it
+}
+
+/** AWS's machines have the AWS SDK for JavaScript. On this one it has to be installed, once for all functions. */
+function adviseOnSdk(error) {
+  const missing = /(?:MODULE_NOT_FOUND)$/.test(error?.code ?? '') && /'(@(?:aws-sdk|smithy)\/[\w-]+)/.exec(error.message);
+  if (missing) error.message += `\n\`lambent runtime install ${missing[1]}\` installs it for all functions on this machine.`;
+}
 
 /** Whether the nearest package.json says that .js files are ES modules. */
 function isModule(folder) {

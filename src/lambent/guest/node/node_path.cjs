@@ -1,0 +1,64 @@
+'use strict';
+// ES modules find packages in the folders of NODE_PATH, as on AWS: those of layers, and the AWS SDK. Plain Node.js looks
+// there only for `require`. What lies beside the function's own code comes first.
+// Source: AWS Compute Blog, "Node.js 18.x runtime now available in AWS Lambda", ES module resolution using NODE_PATH.
+
+const fs = require('node:fs');
+const module_ = require('node:module');
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+
+let parents = []; // URLs from where the search goes on: in each lies a node_modules of NODE_PATH
+
+const isMissing = (error) => error?.code === 'ERR_MODULE_NOT_FOUND';
+const isPackage = (specifier) => /^(@[\w.~-]+\/)?[\w~-][\w.~-]*(\/|$)/.test(specifier);
+
+const hasPackages = (folder) => fs.existsSync(folder) && fs.readdirSync(folder).some((name) => name !== 'README');
+
+/** Makes `import` look there, if there is anything. */
+function searchNodePath() {
+  const folders = (process.env.NODE_PATH ?? '').split(path.delimiter);
+  const found = folders.filter((folder) => path.basename(folder) === 'node_modules' && hasPackages(folder));
+  if (parents.length > 0 || found.length === 0) return;
+  parents = found.map((folder) => pathToFileURL(path.join(folder, '..', 'any.js')).href);
+  if (module_.registerHooks) module_.registerHooks({ resolve: resolveNow });
+  else module_.register(pathToFileURL(__filename), { data: parents }); // before 22.15: on a thread of its own
+}
+
+function resolveNow(specifier, context, next) {
+  try {
+    return next(specifier, context);
+  } catch (error) {
+    if (!isMissing(error) || !isPackage(specifier)) throw error;
+    for (const parentURL of parents) {
+      try {
+        return next(specifier, { ...context, parentURL });
+      } catch (other) {
+        if (!isMissing(other)) throw other;
+      }
+    }
+    throw error;
+  }
+}
+
+function initialize(urls) {
+  parents = urls;
+}
+
+async function resolve(specifier, context, next) {
+  try {
+    return await next(specifier, context);
+  } catch (error) {
+    if (!isMissing(error) || !isPackage(specifier)) throw error;
+    for (const parentURL of parents) {
+      try {
+        return await next(specifier, { ...context, parentURL });
+      } catch (other) {
+        if (!isMissing(other)) throw other;
+      }
+    }
+    throw error;
+  }
+}
+
+module.exports = { searchNodePath, initialize, resolve };

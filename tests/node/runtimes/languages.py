@@ -3,13 +3,18 @@
 `echo` answers its event, `context` what its runtime says of the invocation, `variables` what its environment has.
 `fails` raises, `broken` cannot be loaded, `exits` ends its process, `sleeps` never answers. `logs` writes two lines,
 `large` answers as many characters as asked for, `background` leaves work behind, `streams` answers in parts, and fails
-after the first if asked to. Go and Rust have them in main.go and main.rs, one program for all.
+after the first if asked to. Go and Rust have them in main.go and main.rs, one program for all. `awslambdaric` is AWS's
+own client for Python, as it comes from PyPI, in the package of a custom runtime.
 """
+
+import functools
+import importlib.metadata
+import sys
 
 from compiled import program
 from packages import bash
 
-ALL = ("python3.11", "nodejs20.x", "nodejs22.x", "nodejs24.x", "bash", "go", "rust")
+ALL = ("python3.11", "nodejs20.x", "nodejs22.x", "nodejs24.x", "awslambdaric", "bash", "go", "rust")
 """The languages by their runtime, or by their name where the runtime is the function's own."""
 
 
@@ -165,6 +170,20 @@ fi
 }
 
 
+RIC = f'#!/bin/sh\nexec {sys.base_prefix}/bin/python{sys.version_info.major} -m awslambdaric "$_HANDLER"\n'
+
+
+@functools.cache
+def _ric():
+    """The files of awslambdaric and of what it needs, as pip installed them."""
+    found = {}
+    for name in ("awslambdaric", "simplejson", "snapshot-restore-py"):
+        for file in importlib.metadata.files(name):
+            if ".." not in file.parts and file.suffix in (".py", ".so"):
+                found[str(file)] = file.locate().read_bytes()
+    return found
+
+
 def runtime_of(language):
     """What its functions have for Runtime."""
     return language if language[-1].isdigit() or language.endswith(".x") else "provided.al2023"
@@ -176,6 +195,8 @@ def files(language, behaviour):
         return {"index.py": PYTHON[behaviour]}
     if language.startswith("nodejs"):
         return {"index.js": NODEJS[behaviour]}
+    if language == "awslambdaric":
+        return {"index.py": PYTHON[behaviour], "bootstrap": RIC, **_ric()}
     if language == "bash":
         return {"bootstrap": bash(BASH[behaviour])}
     return {"bootstrap": program(language), "behaviour": behaviour}

@@ -422,7 +422,7 @@ class Engine:
             with_egress=not spec.in_vpc,
             heir_of=past.id if past else None,
             file_systems=self._folders(spec),
-            head_start=head_start(spec, program, self.settings.place),
+            head_start=head_start(spec, program, self.settings.place) if self.settings.has_walls else None,
         )
         try:
             return await self._claim_of(runtime.stem, order)

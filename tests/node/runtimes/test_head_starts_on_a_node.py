@@ -159,7 +159,8 @@ def comparable(answer):
 DIFFERS = (
     r"\d{4}-\d\d-\d\dT[\d:.]+Z", r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}", r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}",
     r"fn-[0-9a-f]{8}", r"Root=1-[0-9a-f-]+;Parent=[0-9a-f]+|Lineage=[0-9a-f]+", r"[\d.]+ ms", r"Max Memory Used: \d+",
-    r"uid=\d+,gid=\d+", r"127\.0\.0\.1:\d+", r"(?:ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|METADATA_TOKEN)[=\", \\]+[^\s\"]+",
+    r"uid=\d+,gid=\d+", r"127\.0\.0\.1:\d+",
+    r"(?:ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|METADATA_TOKEN)[=\", \\]+[^\s\"]+",
 )  # fmt: skip
 
 

@@ -135,9 +135,12 @@ class Clock:
         """
         await self._wait(asyncio.Event(), seconds, self._tidying if tidying else self._timers)
 
-    async def wait(self, event: asyncio.Event, seconds: float | None) -> bool:
-        """Waits for the event, but not longer than so many seconds of this clock. Whether the event is set."""
-        await self._wait(event, seconds, self._timers)
+    async def wait(self, event: asyncio.Event, seconds: float | None, *, tidying: bool = False) -> bool:
+        """Waits for the event, but not longer than so many seconds of this clock. Whether the event is set.
+
+        `tidying` is as for `sleep`: for who only looks up now and then, and would wait again.
+        """
+        await self._wait(event, seconds, self._tidying if tidying else self._timers)
         return event.is_set()
 
     @contextmanager

@@ -367,6 +367,25 @@ def test_what_only_tidies_is_woken_once():
     run(main)
 
 
+def test_a_wait_that_only_tidies_ends_at_once_with_its_event():
+    async def main(clock):
+        event, ended = asyncio.Event(), []
+
+        async def looks_up():
+            while not await clock.wait(event, 20, tidying=True):
+                ended.append(clock.now() - START)
+
+        task = asyncio.ensure_future(looks_up())
+        await asyncio.sleep(0)
+        await clock.advance(3600)
+        assert ended == [pytest.approx(3600)]
+        event.set()
+        await task
+        assert len(ended) == 1
+
+    run(main)
+
+
 # Advances
 
 

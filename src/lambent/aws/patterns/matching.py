@@ -50,12 +50,8 @@ def leaves_of(event: Mapping[str, Any], names: Names) -> dict[str, list[Found]]:
     while todo:
         name, value, membership = todo.pop()
         if isinstance(value, Mapping):
-            if name and name not in names.above:
-                continue
-            for key, below in value.items():
-                full = f"{name}.{key}" if name else key
-                if full in names.wanted or full in names.above:
-                    todo.append((full, below, membership))
+            full = ((f"{name}.{key}" if name else key, below) for key, below in value.items())
+            todo += ((key, below, membership) for key, below in full if key in names.wanted or key in names.above)
         elif isinstance(value, list):
             arrays += 1
             todo += ((name, each, {**membership, arrays: place}) for place, each in enumerate(value))

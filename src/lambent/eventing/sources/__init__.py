@@ -1,0 +1,1 @@
+"""Where records wait. A source knows how to receive and to settle; what they are for, it does not know."""

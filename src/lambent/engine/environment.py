@@ -173,6 +173,7 @@ class Environment(Listener):
         """The runtime, which has answered, asks for its next invocation."""
         run = self.run
         if self.phase is Phase.BUSY and run and run.outcome:
+            run.asked = time.perf_counter()
             if self._are_extensions_ready:
                 self._complete(run, run.outcome)
             else:
@@ -217,11 +218,11 @@ class Environment(Listener):
                 payload = b""
             self._conclude(run, Outcome(payload=payload))
 
-    def on_error(self, document: bytes) -> None:
+    def on_error(self, document: bytes, error_type: str | None = None) -> None:
         """The handler raised, or its answer is no JSON."""
         if run := self._responded():
             # For the platform the invocation went well: the runtime answered. REPORT has no status then.
-            self._conclude(run, Outcome(payload=document, function_error="Unhandled"))
+            self._conclude(run, Outcome(payload=document, function_error="Unhandled", error_type=error_type))
 
     def on_oversized(self) -> None:
         """The answer is too long to be passed on."""
@@ -263,12 +264,12 @@ class Environment(Listener):
             # A runtime that tells of its error has answered: "Lambda treats this as a successful response".
             self._conclude(run, Outcome(payload=document, function_error=error_type))
 
-    def on_init_error(self, document: bytes) -> None:
+    def on_init_error(self, document: bytes, error_type: str | None = None) -> None:
         """The handler could not be loaded."""
         if self.phase is not Phase.INIT:
             self.on_violation("init error after init")
             return
-        kind = report.error_type(document)
+        kind = error_type or report.error_type(document)
         self._init_failed(Happening.INIT_FAILED, InitFailure(document=document, status="error", error_type=kind))
 
     def on_unstartable(self, reason: str) -> None:
@@ -453,6 +454,7 @@ class Environment(Listener):
             return
         run.outcome = outcome
         if self._channel.asks:
+            run.asked = outcome.at
             self._log.runtime_done(self._summary(run, outcome))
         if self._are_extensions_ready:
             self._loop.call_later(_ASKING_S, self._answer, run)
@@ -497,7 +499,9 @@ class Environment(Listener):
             error_type=error_type,
             has_failed=status != "success" or outcome.function_error is not None,
             started_ms=run.started_ms,
-            latency_ms=None if run.first_byte is None else (run.first_byte - run.started) * 1000,
+            latency_ms=run.ms_until(run.first_byte),
+            answered_ms=run.ms_until(run.outcome.at if run.outcome else None),
+            asked_ms=run.ms_until(run.asked),
             produced_bytes=run.written(payload) if status == "success" else 0,
             trace_header=run.invocation.trace_header,
             post_runtime_ms=self._post_runtime_ms(run),
@@ -506,7 +510,7 @@ class Environment(Listener):
     def _post_runtime_ms(self, run: Run) -> float | None:
         if self._extensions is None or self._extensions.members.is_empty:
             return None
-        return (time.perf_counter() - run.outcome.at) * 1000 if run.outcome else 0.0
+        return (time.perf_counter() - run.asked) * 1000 if run.asked else 0.0
 
     def _init_failed(self, happening: Happening, failure: InitFailure) -> None:
         run = self.run

@@ -21,8 +21,10 @@ EXTERNAL_SHUTDOWN_S: Final = 2.0
 INTERNAL_SHUTDOWN_S: Final = 0.5
 """How long the Shutdown phase may take. Source: the guide, "Shutdown phase"."""
 
+_RUNTIME_SHUTDOWN_S: Final = 0.3
+"""Of the first, how long the runtime has. Source: aws-samples, graceful-shutdown-with-aws-lambda."""
+
 _RUNTIME: Final = ""  # what its parent calls it
-_RUNTIME_SHUTDOWN_S: Final = 0.3  # of that, for the runtime, whose end comes first
 _KILLED: Final = -9
 
 
@@ -95,16 +97,24 @@ class ExtensionPhases:
         return EXTERNAL_SHUTDOWN_S if any(one.is_external for one in self.members) else INTERNAL_SHUTDOWN_S
 
     async def shut_down(self, reason: str, machine_now: Callable[[], float]) -> None:
-        """The Shutdown phase: ends when every process has ended, or its time is over."""
+        """The Shutdown phase: ends when every process has ended, or its time is over. Who is left then is the caller's.
+
+        First the runtime's part; then external extensions are told who registered for it, and the others killed.
+        """
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self.shutdown_s
+        supervision = self._supervision
         if not self._has_started:
             self._done(self._runtime_gone)
         self._sandbox.terminate()
-        ends = asyncio.get_running_loop().time() + self.shutdown_s
-        await self._wait(self._runtime_gone, _RUNTIME_SHUTDOWN_S)
-        left_s = ends - asyncio.get_running_loop().time()
+        await self._wait(self._runtime_gone, _RUNTIME_SHUTDOWN_S if supervision else self.shutdown_s)
+        if supervision is None:
+            return
+        left_s = ends - loop.time()
         self.members.shut_down(reason, int((machine_now() + left_s) * 1000))
-        if any(one.is_external for one in self.members):
-            await self._wait(self._gone, left_s)
+        for name in (_RUNTIME, *self.members.unprepared()):
+            supervision.kill(name)
+        await self._wait(self._gone, left_s)
 
     async def _wait(self, future: "asyncio.Future[None]", limit_s: float) -> None:
         """Until then, or until the whole environment has ended."""

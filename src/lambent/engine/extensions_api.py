@@ -102,6 +102,10 @@ class Extensions:
         """Whether no external extension's process is left."""
         return all(one.state is State.ENDED for one in self._by_name.values() if one.is_external)
 
+    def unprepared(self) -> list[str]:
+        """The external extensions that did not register for the end."""
+        return [one.name for one in self._by_name.values() if one.is_external and SHUTDOWN not in one.events]
+
     def find(self, identifier: str | None) -> Extension | None:
         """Who has this identifier."""
         known = (one for one in self._by_name.values() if one.identifier)

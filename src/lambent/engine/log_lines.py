@@ -191,7 +191,9 @@ class JsonLines:
         }
         if report.init_duration_ms is not None:
             metrics["initDurationMs"] = round(report.init_duration_ms, 3)
-        whole = {"requestId": report.request_id, "metrics": metrics, "status": report.status, **error}
+        whole: dict[str, Any] = {"requestId": report.request_id, "metrics": metrics, "status": report.status, **error}
+        if report.post_runtime_ms is not None:
+            whole["spans"] = [_span("extensionOverhead", report, report.asked_ms or 0.0, report.post_runtime_ms)]
         level = "INFO" if report.status == _SUCCESS else "WARN"
         return self._lines(level, "report", whole | self._tracing(report.trace_header))
 
@@ -239,14 +241,24 @@ def _trace_line(header: str) -> str:
 
 
 def _spans(report: Report) -> list[dict[str, Any]]:
-    """Until the answer began, and until it was whole."""
-    latency_ms = report.duration_ms if report.latency_ms is None else min(report.latency_ms, report.duration_ms)
-    first_byte_s = (report.started_ms + latency_ms) / 1000
-    rest_ms = report.duration_ms - latency_ms
-    return [
-        {"name": "responseLatency", "start": iso(report.started_ms / 1000), "durationMs": round(latency_ms, 3)},
-        {"name": "responseDuration", "start": iso(first_byte_s), "durationMs": round(rest_ms, 3)},
+    """Until the answer began, until it was whole, and until the runtime was ready for more."""
+    answered_ms = report.duration_ms if report.answered_ms is None else report.answered_ms
+    latency_ms = answered_ms if report.latency_ms is None else min(report.latency_ms, answered_ms)
+    spans = [
+        _span("responseLatency", report, 0.0, latency_ms),
+        _span("responseDuration", report, latency_ms, answered_ms - latency_ms),
     ]
+    if report.asked_ms is not None:
+        spans.append(_span("runtimeOverhead", report, answered_ms, report.asked_ms - answered_ms))
+    return spans
+
+
+def _span(name: str, report: Report, after_ms: float, duration_ms: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "start": iso((report.started_ms + after_ms) / 1000),
+        "durationMs": round(duration_ms, 3),
+    }
 
 
 def _runtime_version(runtime: str) -> str:

@@ -49,6 +49,8 @@ class Report:
     has_failed: bool = False  # the function, whoever says so
     started_ms: int = 0  # since the epoch
     latency_ms: float | None = None  # until the first byte, of an answer that came in chunks
+    answered_ms: float | None = None  # until the last byte, where the invocation went on after it
+    asked_ms: float | None = None  # until the runtime wanted the next invocation, where that was later
     produced_bytes: int = 0
     trace_header: str | None = None
     post_runtime_ms: float | None = None  # what extensions took after the answer

@@ -36,6 +36,7 @@ class Run:
     started_ms: int = 0  # since the epoch
     is_shown: bool = False  # its START is in the log
     outcome: "Outcome | None" = None  # of a run whose runtime has answered while extensions still work
+    asked: float | None = None  # time.perf_counter(), when its runtime wanted the next one
     first_byte: float | None = None  # time.perf_counter(), of an answer that comes in chunks
     deadline: float = 0.0  # loop time
     tail: bytearray = field(default_factory=bytearray)
@@ -61,6 +62,10 @@ class Run:
             self.future.set_exception(error)
         if self.invocation.stream:
             self.invocation.stream.end()
+
+    def ms_until(self, moment: float | None) -> float | None:
+        """From its start to a moment of time.perf_counter(), in milliseconds."""
+        return None if moment is None else (moment - self.started) * 1000
 
     def written(self, payload: bytes) -> int:
         """How many bytes the answer has that ends with this payload."""

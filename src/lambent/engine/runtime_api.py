@@ -184,10 +184,12 @@ class RuntimeApi(InsideApi):
             self._current = None
             connection.answer(202, ACCEPTED)
             body, failure = bytes(connection.body), _trailing_error(connection.trailers)
-            if verb == "response" and failure:
-                self._listener.on_error(failure[1])
+            if verb == "error":
+                self._listener.on_error(body, _error_type(connection))
+            elif failure:
+                self._listener.on_error(failure[1], failure[0])
             else:
-                (self._listener.on_response if verb == "response" else self._listener.on_error)(body)
+                self._listener.on_response(body)
 
     def _begin_stream(self, connection: Connection, request_id: str) -> bool:
         """The head of a streaming POST /invocation/{id}/response has come. Whether its body goes on as it comes.
@@ -231,7 +233,7 @@ class RuntimeApi(InsideApi):
             )
             return
         connection.answer(202, ACCEPTED)
-        self._listener.on_init_error(bytes(connection.body))
+        self._listener.on_init_error(bytes(connection.body), _error_type(connection))
 
     def forget(self, connection: Connection) -> None:
         super().forget(connection)
@@ -255,6 +257,12 @@ def _is_streamed(headers: dict[str, str]) -> bool:
     """Whether a response is sent as it is made. AWS's client for Go does not say so: it sends all of them in chunks."""
     mode, encoding = (headers.get(name, "") for name in ("lambda-runtime-function-response-mode", "transfer-encoding"))
     return mode.lower() == "streaming" or encoding.lower() == "chunked"
+
+
+def _error_type(connection: Connection) -> str | None:
+    """What the runtime calls an error, `Category.Reason`, whatever is in its document."""
+    kind = connection.headers.get("lambda-runtime-function-error-type", "")
+    return kind[:_MAX_TYPE] if kind.isprintable() and kind else None
 
 
 def _trailing_error(trailers: dict[str, str]) -> tuple[str, bytes] | None:

@@ -14,6 +14,7 @@ from lambent.engine.frames import frame
 from lambent.engine.outbox import Outbox
 
 START: Final = 3
+KILL: Final = 4
 EXITED: Final = 24
 
 _HEAD: Final = struct.Struct("!IB")
@@ -42,6 +43,11 @@ class Supervision:
         """Every extension has registered."""
         if self._is_open:
             self._outbox.send(frame(START, b""))
+
+    def kill(self, name: str) -> None:
+        """Ends a process: an extension by its name, the runtime by none."""
+        if self._is_open:
+            self._outbox.send(frame(KILL, name.encode()))
 
     def read(self) -> None:
         """Takes what is there now. What is no such frame comes from a process that is no parent any more."""

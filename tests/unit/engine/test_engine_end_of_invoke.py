@@ -32,6 +32,11 @@ def ask(method, path, body=None):
     return answer.headers, answer.read()
 
 
+if os.environ.get("BROKEN"):
+    connection.request("POST", "/2018-06-01/runtime/init/error", b'{"errorType": "E", "errorMessage": "it is broken"}',
+                       {"Lambda-Runtime-Function-Error-Type": os.environ["BROKEN"]})
+    sys.exit(connection.getresponse().status)
+
 while True:
     headers, word = ask("GET", "next")
     ask("POST", headers["Lambda-Runtime-Aws-Request-Id"] + "/response", word)
@@ -119,3 +124,14 @@ async def test_one_caller_after_the_other_finds_the_same_environment_and_its_slo
         for number in range(8):  # of ten that one slot may take in a second
             assert (await engine.invoke(spec, number)).payload == b"%d" % number
         assert sum("INIT_START" in message for message in engine.messages) == 1
+
+
+@in_a_loop
+async def test_an_error_of_init_has_the_type_that_its_header_says(make: Make) -> None:
+    async with plain_engine() as engine:
+        result = await engine.invoke(make(environment={"BROKEN": "Runtime.NoSuchHandler"}), request_id="R1")
+        assert json.loads(result.payload) == {"errorType": "E", "errorMessage": "it is broken"}
+        shown = [message.split("\t", 1)[1] for message in engine.messages if message.startswith("INIT_REPORT")]
+        failed = "Status: error\tError Type: Runtime.NoSuchHandler\n"
+        assert shown == ["Phase: init\t" + failed, "Phase: invoke\t" + failed]
+        assert (await report(engine, "R1")).endswith(failed)

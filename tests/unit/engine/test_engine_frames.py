@@ -29,10 +29,10 @@ class Recorder(frames.Listener):
     def on_response(self, payload: bytes) -> None:
         self.note("response", payload)
 
-    def on_error(self, document: bytes) -> None:
+    def on_error(self, document: bytes, error_type: str | None = None) -> None:
         self.note("error", document)
 
-    def on_init_error(self, document: bytes) -> None:
+    def on_init_error(self, document: bytes, error_type: str | None = None) -> None:
         self.note("init error", document)
 
     def on_oversized(self) -> None:

@@ -34,6 +34,7 @@ class Runner(Listener):
 
     def __init__(self) -> None:
         self.said: list[tuple[str, bytes]] = []
+        self.error_type: str | None = None
         self.on_first: Callable[[], None] = lambda: None
 
     def on_ready(self) -> None:
@@ -46,11 +47,13 @@ class Runner(Listener):
     def on_response(self, payload: bytes) -> None:
         self.said.append(("response", payload))
 
-    def on_error(self, document: bytes) -> None:
+    def on_error(self, document: bytes, error_type: str | None = None) -> None:
         self.said.append(("error", document))
+        self.error_type = error_type
 
-    def on_init_error(self, document: bytes) -> None:
+    def on_init_error(self, document: bytes, error_type: str | None = None) -> None:
         self.said.append(("init error", document))
+        self.error_type = error_type
 
     def on_oversized(self) -> None:
         self.said.append(("oversized", b""))
@@ -154,6 +157,27 @@ def test_an_init_error_comes_before_the_first_next() -> None:
             return api.ask("POST", "/init/error", b"{}")
 
     assert serve(late)[0][0] == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "kind"),
+    [
+        ("/init/error", {"Lambda-Runtime-Function-Error-Type": "Runtime.NoSuchHandler"}, "Runtime.NoSuchHandler"),
+        ("/init/error", {}, None),
+        ("/invocation/R1/error", {"Lambda-Runtime-Function-Error-Type": "Function.Late"}, "Function.Late"),
+        ("/invocation/R1/error", {"Lambda-Runtime-Function-Error-Type": "F" * 2000}, "F" * 256),
+    ],
+)
+def test_the_header_of_an_error_says_its_type(path: str, headers: dict[str, str], kind: str | None) -> None:
+    def client(host: str, port: int) -> Any:
+        with Client(host, port) as api:
+            if path != "/init/error":
+                api.ask("GET", "/invocation/next")
+            return api.ask("POST", path, b'{"errorType": "E"}', headers)
+
+    answer, runner = serve(client)
+    assert answer[0] == 202
+    assert runner.error_type == kind
 
 
 def test_what_is_wrong_is_told() -> None:

@@ -115,6 +115,13 @@ async def test_an_extension_gets_the_events_of_init_of_invocations_and_of_logs(t
         assert "TELEMETRY\tName: listen\tState: Subscribed\tTypes: [Platform, Function, Extension]\n" in engine.messages
         start = next(event["record"] for event in events if event["type"] == "platform.start")
         assert start["requestId"] == "R1"
+        for kind, names in (
+            ("platform.runtimeDone", ["responseLatency", "responseDuration", "runtimeOverhead"]),
+            ("platform.report", ["extensionOverhead"]),
+        ):
+            spans = [event["record"]["spans"] for event in events if event["type"] == kind]
+            assert [[span["name"] for span in each] for each in spans] == [names, names]
+            assert all(span["durationMs"] >= 0 for each in spans for span in each)
 
 
 @pytest.mark.parametrize("schema", ["2020-08-15", "2021-03-18"])

@@ -2,7 +2,7 @@
 
 The environment's first process becomes their parent: it starts them, waits for the platform's word, starts the
 runtime beside them and reports over the control socket how each ended. A runtime that ends leaves the extensions
-the time of the Shutdown phase. SIGTERM is passed on to the runtime.
+the time of the Shutdown phase. SIGTERM is passed on to the runtime; who is to be killed, the platform says.
 
 Source: AWS Lambda Developer Guide, "Using the Lambda Extensions API to create extensions".
 """
@@ -16,7 +16,7 @@ import struct
 import time
 from typing import Any, NoReturn
 
-START = 3
+START, KILL = 3, 4
 EXITED = 24
 _HEAD = struct.Struct("!IB")
 # A frame of the log whose writer is an extension, short enough for the kernel not to mix it with another's.
@@ -115,7 +115,10 @@ class _Parent:
         head = self._control.recv(_HEAD.size, socket.MSG_WAITALL)
         if len(head) < _HEAD.size:
             os._exit(0)  # the platform is gone
-        _length, kind = _HEAD.unpack(head)
+        length, kind = _HEAD.unpack(head)
+        said = self._control.recv(length, socket.MSG_WAITALL) if length else b""
+        if kind == KILL:
+            self._signal(said.decode(), signal.SIGKILL)
         return bool(kind == START)
 
     def _log(self) -> None:
@@ -154,8 +157,11 @@ class _Parent:
             os._exit(0)
 
     def _pass_on(self, number: int, _frame: Any) -> None:
-        for pid, name in self._names.items():
-            if name == _RUNTIME:
+        self._signal(_RUNTIME, number)
+
+    def _signal(self, wanted: str, number: int) -> None:
+        for pid, name in self._names.items():  # of which none is reaped: it cannot be another's yet
+            if name == wanted:
                 os.kill(pid, number)
 
 

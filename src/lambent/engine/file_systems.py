@@ -7,6 +7,9 @@ LocalMountPath and may write to it.
 from collections.abc import Mapping
 from pathlib import Path
 
+from lambent.aws.errors import ApiError
+from lambent.engine.spec import FunctionSpec
+
 
 class NoFolderError(Exception):
     """No folder can stand for the access point; the text says which setting names one."""
@@ -30,3 +33,18 @@ def folder_for(arn: str, known: Mapping[str, Path]) -> Path:
             f"The setting file_systems names {folder} for access point {access_point}; it is no folder."
         )
     return folder
+
+
+def folders_for(spec: FunctionSpec, known: Mapping[str, Path], *, has_walls: bool) -> tuple[tuple[str, Path], ...]:
+    """Where a function sees which folder.
+
+    Raises:
+        ApiError: EFSMountFailureException; without walls nothing can be mounted.
+    """
+    if spec.file_systems and not has_walls:
+        text = "File systems are mounted in execution environments with namespaces only; see lambent doctor."
+        raise ApiError("EFSMountFailureException", text, Type="User")
+    try:
+        return tuple((target, folder_for(arn, known)) for arn, target in spec.file_systems)
+    except NoFolderError as error:
+        raise ApiError("EFSMountFailureException", str(error), Type="User") from error

@@ -11,7 +11,6 @@ import dataclasses
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from lambent.clock import Clock
 from lambent.engine import pool
 from lambent.engine.admission import Admission, Allotment, Release, throttled
 from lambent.engine.environment import Environment
-from lambent.engine.file_systems import NoFolderError, folder_for
+from lambent.engine.file_systems import folders_for
 from lambent.engine.gauges import Gauges
 from lambent.engine.head_starts import head_start
 from lambent.engine.init_order import init_order
@@ -37,10 +36,11 @@ from lambent.engine.report import Report
 from lambent.engine.runs import InitFailure, Run
 from lambent.engine.runtimes import Runtime, Runtimes, Stem, outside
 from lambent.engine.sandbox.launch import EnvironmentRefused, Order
+from lambent.engine.settings import Settings
 from lambent.engine.spec import ON_DEMAND, PROVISIONED, FunctionSpec, Invocation, InvocationResult
 from lambent.engine.states import Phase
-from lambent.engine.surroundings import INIT_LIMIT_S, Sandbox, Surroundings
-from lambent.engine.variables import Place, variables
+from lambent.engine.surroundings import Sandbox, Surroundings
+from lambent.engine.variables import variables
 from lambent.observe.log import Log
 from lambent.observe.metrics import record_nothing
 
@@ -59,22 +59,6 @@ _LONGEST_LIFE_S: Final = 6 * 3600.0
 _HOUSEKEEPING_S: Final = 1.0
 _SHORTEST_PAUSE_S: Final = 0.01
 _WANTED_FREE_SHARE: Final = 0.05  # of the machine's memory; below it the longest idle environments go
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The engine's limits and where things are inside an environment."""
-
-    concurrent_executions: int = 1000
-    idle_environment_s: float = 600.0
-    start_queue: int = 1000
-    """Invocations of all accounts that may wait for an environment; more are throttled."""
-    stop_grace_s: float = 30.0
-    init_limit_s: float = INIT_LIMIT_S
-    place: Place = field(default_factory=Place)
-    file_systems: Mapping[str, Path] = field(default_factory=dict)
-    """Folders by access point: its ARN or its id."""
-    has_walls: bool = True  # False: level `process`, where paths are the host's own
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -219,19 +203,22 @@ class Engine:
             self._is_free(environment, allocation)
             return
         self._has_started(environment)
-        run = self._pool.take_waiting(environment.digest)
+        run = None if self._is_old(environment) else self._pool.take_waiting(environment.digest)
         if run:
             environment.assign(run)
             return
         if self._is_leaving(environment):
             environment.retire()
+            self._start_missing(environment.spec)
             return
         self._pool.put_idle(environment)
         self._freeze_soon(environment)
 
     def _is_leaving(self, environment: Environment) -> bool:
-        age_s = self.clock.elapsed() - environment.born
-        return self._is_stopping or not environment.is_wanted or age_s >= _LONGEST_LIFE_S
+        return self._is_stopping or not environment.is_wanted or self._is_old(environment)
+
+    def _is_old(self, environment: Environment) -> bool:
+        return self.clock.elapsed() - environment.born >= _LONGEST_LIFE_S
 
     def _freeze_soon(self, environment: Environment) -> None:
         self._to_freeze.add(environment)
@@ -251,10 +238,14 @@ class Engine:
         if run and not self._is_stopping:
             self._tasks.create_task(self._start(run.spec, run, environment), name="engine.start")
             return
-        if not (allocation or failure or self._is_leaving(environment)) and environment.can_be_reset:
-            self._pool.start_begins(environment.digest)
-            self._tasks.create_task(self._reset(environment), name="engine.reset")
-            return
+        if not (failure or self._is_leaving(environment)) and environment.can_be_reset:
+            if allocation is None:
+                self._pool.start_begins(environment.digest)
+                self._tasks.create_task(self._reset(environment), name="engine.reset")
+                return
+            if allocation.missing():
+                self._start_one(allocation, environment)
+                return
         self._tasks.create_task(self._bury(environment), name="engine.bury")
         if allocation:
             self._lost(allocation, failure)
@@ -307,9 +298,14 @@ class Engine:
                 run.fail(error)
                 return
         self._pool.enqueue(digest, run)
-        for _one in range(self._pool.missing(digest)):
-            self._pool.start_begins(digest)
-            self._tasks.create_task(self._start(run.spec), name="engine.start")
+        self._start_missing(run.spec)
+
+    def _start_missing(self, spec: FunctionSpec) -> None:
+        """An environment for each run that waits for one and has none on its way."""
+        for _one in range(self._pool.missing(spec.digest) if self._tasks else 0):
+            assert self._tasks is not None
+            self._pool.start_begins(spec.digest)
+            self._tasks.create_task(self._start(spec), name="engine.start")
 
     async def _start(self, spec: FunctionSpec, run: Run | None = None, past: Environment | None = None) -> None:
         """Starts one environment: for whoever waits, or, in the place of a `past` one whose Init failed, for `run`."""
@@ -421,7 +417,7 @@ class Engine:
             ephemeral_mb=spec.ephemeral_mb,
             with_egress=not spec.in_vpc,
             heir_of=past.id if past else None,
-            file_systems=self._folders(spec),
+            file_systems=folders_for(spec, self.settings.file_systems, has_walls=self.settings.has_walls),
             head_start=head_start(spec, program, self.settings.place) if self.settings.has_walls else None,
         )
         try:
@@ -432,16 +428,6 @@ class Engine:
             self.log.warning("environment.tmp_lost", environment=past.id, function=spec.arn)
             fresh = dataclasses.replace(order, environment_id=uuid.uuid4().hex, heir_of=None)
             return await self._claim_of(runtime.stem, fresh)
-
-    def _folders(self, spec: FunctionSpec) -> tuple[tuple[str, Path], ...]:
-        known = self.settings.file_systems
-        if spec.file_systems and not self.settings.has_walls:
-            text = "File systems are mounted in execution environments with namespaces only; see lambent doctor."
-            raise ApiError("EFSMountFailureException", text, Type="User")
-        try:
-            return tuple((target, folder_for(arn, known)) for arn, target in spec.file_systems)
-        except NoFolderError as error:
-            raise ApiError("EFSMountFailureException", str(error), Type="User") from error
 
     async def _claim_of(self, stem: Stem, order: Order) -> Sandbox:
         assert self._home is not None
@@ -476,15 +462,25 @@ class Engine:
         if self._tasks is None or self._is_stopping:
             return
         for _one in range(allocation.missing()):
-            allocation.starting += 1
-            self._tasks.create_task(self._start_provisioned(allocation), name="engine.start_provisioned")
+            self._start_one(allocation)
 
-    async def _start_provisioned(self, allocation: Allocation[Environment]) -> None:
+    def _start_one(self, allocation: Allocation[Environment], past: Environment | None = None) -> None:
+        assert self._tasks is not None
+        allocation.starting += 1
+        self._tasks.create_task(self._start_provisioned(allocation, past), name="engine.start_provisioned")
+
+    async def _start_provisioned(self, allocation: Allocation[Environment], past: Environment | None) -> None:
+        """Starts one environment, perhaps in the place of a `past` one that was reset: it has that one's /tmp."""
         environment, spec = None, allocation.plan.spec
         try:
+            if past:
+                await past.shut_down()
+                await past.sandbox.stop()
             async with self._provisioned_claims, self._claims:
                 if allocation.is_short and not self._is_stopping:
-                    environment = await self._create(spec, PROVISIONED)
+                    environment = await self._create(spec, PROVISIONED, past)
+                elif past:
+                    await past.sandbox.kill()
         except (NoInterpreterError, ApiError) as error:
             self._failed(allocation, str(error))
         except Exception:  # as for an invocation's environment

@@ -11,10 +11,11 @@ from lambent.clock import Clock
 from lambent.config import Config, shared_folders
 from lambent.dispatch import Dispatch, Handler
 from lambent.engine.event_queue import EventQueue
-from lambent.engine.invoke import Engine, Settings
+from lambent.engine.invoke import Engine
 from lambent.engine.launchers import OpenLauncher
 from lambent.engine.metrics import FunctionMetrics
 from lambent.engine.runtimes import Runtimes
+from lambent.engine.settings import Settings
 from lambent.engine.variables import Place
 from lambent.node.start import StartRefused
 from lambent.observe.log import Log

@@ -14,10 +14,11 @@ from typing import Any
 from lambent.aws.caller import Scope
 from lambent.clock import Clock
 from lambent.engine.interpreters import Interpreters
-from lambent.engine.invoke import Engine, Settings
+from lambent.engine.invoke import Engine
 from lambent.engine.javascript import NodeInterpreters
 from lambent.engine.log_stream import Event
 from lambent.engine.runtimes import Runtime, Runtimes, Stem, family
+from lambent.engine.settings import Settings
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
 from lambent.observe.log import Log
 from lambent.testing.plain_launcher import GUESTS, PlainLauncher

@@ -140,3 +140,28 @@ def test_a_timeout_is_answered_before_the_environment_is_made_anew(make_function
     began = time.monotonic()
     invoke(name, "timeout")
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("end", ["timeout", "exit"])
+def test_a_provisioned_environment_keeps_its_tmp_too(make_function, invoke, lambent, end):
+    """Another takes its place, initialised before anybody asks, as a provisioned one."""
+    client = lambent.client("lambda")
+    name = make_function(CODE, Timeout=1, MemorySize=256)
+    version = client.publish_version(FunctionName=name)["Version"]
+    which = {"FunctionName": name, "Qualifier": version}
+    client.put_provisioned_concurrency_config(**which, ProvisionedConcurrentExecutions=1)
+    _until_available(client, which)
+    (count, kept, stream), _error, _tail = invoke(name, Qualifier=version)
+    assert (count, kept) == (1, "")
+    assert invoke(name, end, Qualifier=version)[1] == "Unhandled"
+    _until_available(client, which)
+    (count, kept, other), error, tail = invoke(name, Qualifier=version)
+    assert (count, kept, other, error) == (1, end[0], stream, None)
+    assert "Init Duration" not in tail
+    assert field(tail, "Duration") < 200  # its Init, which takes 200 ms, is over
+
+
+def _until_available(client, which):
+    limit = time.monotonic() + 30
+    while client.get_provisioned_concurrency_config(**which).get("AvailableProvisionedConcurrentExecutions") != 1:
+        assert time.monotonic() < limit

@@ -1,5 +1,6 @@
 """External extensions behind real walls."""
 
+import base64
 import io
 import json
 import zipfile
@@ -250,3 +251,21 @@ def test_a_library_in_a_function_gets_telemetry(client, settings):
     said, kinds = call(client, create(client, LIBRARY, **settings))
     assert said == "OK"
     assert kinds[:2] == ["platform.initStart", "platform.telemetrySubscription"]
+
+
+HOARD = """
+def handler(event, context):
+    return len([b"x" * (1 << 20) for _ in range(event)])
+"""
+
+
+def test_too_much_memory_beside_an_extension_is_told_apart_and_both_start_anew(lambent, client):
+    name = create(client, HOARD, Layers=[layer_of(client, secrets=SECRETS)], MemorySize=256, Timeout=30)
+    assert call(client, name, 1, LogType="Tail") == 1
+    answer = client.invoke(FunctionName=name, Payload=b"4096", LogType="Tail")
+    assert answer["FunctionError"] == "Unhandled"
+    assert json.loads(answer["Payload"].read())["errorType"] == "Runtime.ExitError"
+    tail = base64.b64decode(answer["LogResult"]).decode()
+    assert "Status: error\tError Type: Runtime.OutOfMemory" in tail
+    assert call(client, name, 1, LogType="Tail") == 1  # reset, with new processes
+    assert messages(lambent, name, f"secrets know {name}").count(f"secrets know {name}\n") == 2

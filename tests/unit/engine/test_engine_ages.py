@@ -98,3 +98,81 @@ def test_a_short_idle_time_ends_by_itself(tmp_path):
         await until(lambda: engine.environments == 0)
 
     on_an_engine(tmp_path, script, idle_environment_s=0.05)
+
+
+_CREDENTIALS_S = 12 * 3600.0
+_LONGEST_TIMEOUT_S = 900.0
+EXPIRES = """
+import os, time
+
+os.chdir(os.path.dirname(__file__))
+
+def wait(name):
+    while not os.path.exists(name):
+        time.sleep(0.005)
+
+if os.path.exists("slow"):
+    wait("initialise")
+
+def handler(event, context):
+    if event:
+        open("began", "w").close()
+        wait(event)
+    return [os.getpid(), float(os.environ["AWS_SESSION_TOKEN"])]
+"""
+
+
+def on_an_engine_with_credentials(folder, script):
+    """Their token says when they expire."""
+    (folder / "app.py").write_text(EXPIRES)
+
+    async def main():
+        async with plain_engine(idle_environment_s=1e9) as plain:
+
+            async def credentials(role, session):
+                return {"AWS_SESSION_TOKEN": str(plain.engine.clock.now() + _CREDENTIALS_S)}
+
+            plain.engine.credentials = credentials
+            spec = function(folder, digest="one")
+            async with asyncio.TaskGroup() as tasks:
+
+                def ask(event=None):
+                    return tasks.create_task(plain.invoke(spec, event))
+
+                await script(plain.engine, ask)
+
+    asyncio.run(main())
+
+
+def test_no_invocation_begins_with_credentials_that_do_not_outlast_it(tmp_path):
+    async def script(engine, ask):
+        pids = set()
+        for hours in (0.1, 2.0, 3.8, 0.05, 0.2, 5.9, 5.9, 11.0, 30.0, 0.0):
+            await engine.clock.advance(hours * 3600)
+            pid, expires = json.loads((await ask()).payload)
+            assert expires > engine.clock.now() + _LONGEST_TIMEOUT_S
+            pids.add(pid)
+        assert len(pids) > 3
+
+    on_an_engine_with_credentials(tmp_path, script)
+
+
+def test_an_environment_that_is_never_idle_grows_old_too(tmp_path):
+    """Whoever waits when it comes free gets a new one."""
+
+    async def script(engine, ask):
+        first = ask("go_on")
+        await until((tmp_path / "began").exists)
+        (tmp_path / "slow").touch()
+        for environment in engine._pool.in_life():  # an advance would wait for it: only real hours make it so old
+            environment.born -= 7 * 3600
+        second = ask()  # starts an environment, whose Init takes until we say so
+        await until(lambda: engine.environments == 2)
+        (tmp_path / "go_on").touch()
+        old, _expires = json.loads((await first).payload)
+        (tmp_path / "initialise").touch()
+        pid, expires = json.loads((await second).payload)
+        assert pid != old
+        assert expires > engine.clock.now() + _LONGEST_TIMEOUT_S
+
+    on_an_engine_with_credentials(tmp_path, script)

@@ -160,6 +160,24 @@ def test_one_that_ends_in_an_invocation_is_replaced(tmp_path: Path) -> None:
     play(script, tmp_path)
 
 
+def test_one_that_ends_keeps_its_place_with_its_log(tmp_path: Path) -> None:
+    """It is reset, as an on-demand one is: another takes its place, with its /tmp, its age and its log stream."""
+
+    async def script(plain: PlainEngine, folder: Path) -> None:
+        spec = version(folder, "app.leave")
+        key = provide(plain, spec, 2)
+        await settled(plain, key)
+        for _one in range(3):
+            await until(lambda: plain.engine.progress(key) == Progress(status=Status.READY, allocated=2, available=2))
+            await plain.invoke(spec, qualifier="1")
+        await until(lambda: plain.engine.progress(key) == Progress(status=Status.READY, allocated=2, available=2))
+        assert len({stream for stream, _message in plain.events}) == 2
+        assert sum("INIT_REPORT" in message for message in plain.messages) == 5
+        assert all("Phase: init\tStatus: success" in message for message in plain.messages if "INIT_REP" in message)
+
+    play(script, tmp_path)
+
+
 def test_one_that_has_grown_old_is_replaced(tmp_path: Path) -> None:
     async def script(plain: PlainEngine, folder: Path) -> None:
         spec = version(folder)

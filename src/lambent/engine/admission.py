@@ -116,6 +116,7 @@ class _Account:
     claims: int = 0  # of functions without a reservation
     in_use: int = 0  # invocations that run, of all functions
     in_unreserved: int = 0  # of those, on-demand ones of functions without a reservation
+    provisioned: int = 0  # of functions without a reservation
 
 
 @dataclass(slots=True, eq=False)
@@ -161,6 +162,7 @@ class Admission:
         if function.reserved is None:
             account.claims -= function.claims
             account.in_unreserved -= function.on_demand
+            account.provisioned -= function.provisioned
         else:
             account.unreserved += function.reserved
         function.claims = 0
@@ -168,6 +170,7 @@ class Admission:
         function.is_known = True
         if function.reserved is None:
             account.in_unreserved += function.on_demand
+            account.provisioned += function.provisioned
             function.requests = None
         else:
             account.unreserved -= function.reserved
@@ -238,8 +241,7 @@ class Admission:
         account = self._accounts.get(scope)
         if account is None:
             return 0
-        functions = [each for each in self._functions.values() if each.account is account and each.reserved is None]
-        return self._limit - account.unreserved + sum(each.provisioned for each in functions)
+        return self._limit - account.unreserved + account.provisioned
 
     def _function(self, scope: Scope, arn: str) -> _Function:
         function = self._functions.get(arn)

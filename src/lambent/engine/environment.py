@@ -38,6 +38,7 @@ _BYTES: Final = "application/octet-stream"
 # Many times what a runtime takes to ask for its next invocation, so that whoever comes back with one at once finds the
 # environment free. AWS's own emulator hands the answer out at that moment too.
 _ASKING_S: Final = 0.1
+_TIMER_S: Final = 0.001  # how early a loop's timer may be
 _MEMORY_READ_S: Final = 0.05  # reading the peak is a system call on a kernel file; not on each of many short runs
 
 
@@ -85,6 +86,10 @@ class Environment(Listener):
     @property
     def digest(self) -> str:
         return self.spec.digest
+
+    @property
+    def arn(self) -> str:
+        return self.spec.arn
 
     @property
     def can_be_reset(self) -> bool:
@@ -326,8 +331,12 @@ class Environment(Listener):
         self._init_failed(Happening.INIT_TIMED_OUT, failure)
 
     def _on_deadline(self) -> None:
-        run = self.run
-        assert run is not None
+        run, self._timer = self.run, None
+        if run is None:
+            return
+        if run.deadline - self._loop.time() > _TIMER_S:
+            self._timer = self._loop.call_at(run.deadline, self._on_deadline)
+            return
         request_id, timeout_s = run.invocation.request_id, self.spec.timeout_s
         self._log.drain()
         if self.phase is Phase.INIT:
@@ -360,7 +369,6 @@ class Environment(Listener):
             return
         self._end(happening)
         if run and self._channel.has_event:  # it ended after its last answer, and never saw this one
-            self._cancel_timer()
             self.run = self._log.run = None
             self._around.owner.take_back(self, run)
             return
@@ -407,7 +415,9 @@ class Environment(Listener):
         run.started = time.perf_counter()
         run.started_ms = self._around.clock.now_ms()
         run.deadline = self._loop.time() + self.spec.timeout_s
-        self._timer = self._loop.call_at(run.deadline, self._on_deadline)
+        # The one of an earlier run may be on still: it is not after this run's, and then looks again.
+        if self._timer is None:
+            self._timer = self._loop.call_at(run.deadline, self._on_deadline)
 
     def _show_start(self, run: Run) -> None:
         """Before the first line of the invocation's own; where Init is a part of it, behind that."""
@@ -473,7 +483,6 @@ class Environment(Listener):
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
         """The last log lines of an invocation, then its answer: what the runtime said, however it ended."""
-        self._cancel_timer()
         self._log.drain()
         self._show_start(run)
         self.run = None

@@ -11,6 +11,7 @@ import dataclasses
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from secrets import token_urlsafe
 from typing import Any, Final
 
@@ -140,8 +141,9 @@ class Engine:
 
     async def retire(self, arn: str, *, keep_digests: frozenset[str] = frozenset()) -> None:
         """Ends a function's environments whose digest is not kept: idle ones now, busy ones when they are done."""
-        for environment in (*self._pool.in_life(), *self._resetting):
-            if environment.spec.arn == arn and environment.digest not in keep_digests:
+        resetting = (environment for environment in self._resetting if environment.arn == arn)
+        for environment in (*self._pool.of(arn), *resetting):
+            if environment.digest not in keep_digests:
                 environment.is_wanted = False
                 if environment.phase in (Phase.IDLE, Phase.RESET):
                     environment.retire()
@@ -192,7 +194,7 @@ class Engine:
     @property
     def environments(self) -> int:
         """How many environments there are, in any phase."""
-        return len(list(self._pool.in_life()))
+        return self._pool.size
 
     # What environments tell
 
@@ -268,6 +270,8 @@ class Engine:
             has_failed=summary.has_failed,
             post_runtime_ms=summary.post_runtime_ms,
         )
+        if not self.log.tells_info:
+            return
         self.log.info(
             "engine.invoke",
             function=environment.spec.arn,
@@ -395,7 +399,7 @@ class Engine:
         around = Surroundings(
             clock=self.clock,
             owner=self,
-            write_log=lambda events: self.append_log(spec.scope, spec.group, stream, events),
+            write_log=partial(self.append_log, spec.scope, spec.group, stream),
             order=order,
             init_limit_s=self.settings.init_limit_s if kind == ON_DEMAND else init_limit_s(spec.timeout_s),
             initialization_type=kind,
@@ -540,27 +544,24 @@ class Engine:
 
     async def _end_the_old(self) -> None:
         """Ends environments that nobody has needed for long, or whose credentials will run out, each at its moment."""
-        limit_s = self.settings.idle_environment_s
+        limit_s, books = self.settings.idle_environment_s, self._pool
         while True:
-            idle, now = self._pool.idle(), self.clock.elapsed()
-            for environment in pool.too_old(idle, now, limit_s):
+            now = self.clock.elapsed()
+            for environment in books.idle_too_long(now, limit_s):
                 environment.retire()
-            for environment in (*self._pool.idle(), *self._provisioned.idle()):
-                if self._is_leaving(environment):
+            for environment in books.lived_too_long(now, _LONGEST_LIFE_S):
+                if environment.phase in (Phase.IDLE, Phase.RESET):  # a busy one when it is free
                     environment.retire()
-            ages_s = (now - environment.born for environment in self._pool.in_life())
-            life_s = min(
-                (_LONGEST_LIFE_S - age_s for age_s in ages_s if age_s < _LONGEST_LIFE_S), default=_LONGEST_LIFE_S
-            )
-            pause_s = min(life_s, pool.until_too_old(idle, now, limit_s))
+            idle_s = books.until_idle_too_long(now, limit_s)
+            pause_s = min(idle_s, books.until_lived_too_long(now, _LONGEST_LIFE_S))
             await self.clock.sleep(max(_SHORTEST_PAUSE_S, pause_s))
 
     def _relieve_memory(self) -> None:
-        idle = self._pool.idle()
-        if not idle:
+        if not self._pool.idle:
             return
         free, total = memory_bytes()
-        for environment in pool.to_relieve(idle, free, int(total * _WANTED_FREE_SHARE)):
+        count = pool.to_relieve(self._pool.idle, free, int(total * _WANTED_FREE_SHARE))
+        for environment in self._pool.longest_idle(count):
             environment.retire()
 
     async def _stop(self) -> None:
@@ -568,7 +569,7 @@ class Engine:
         self.ready.clear()
         async with asyncio.TaskGroup() as burials:
             self._tasks = burials
-            for environment in (*self._pool.idle(), *self._provisioned.idle()):
+            for environment in (*self._pool.longest_idle(self._pool.idle), *self._provisioned.idle()):
                 environment.retire()
             try:
                 async with asyncio.timeout(self.settings.stop_grace_s):

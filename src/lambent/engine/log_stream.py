@@ -77,6 +77,10 @@ class LogParser:
             rest = rest[at + _HEAD :]
         return events
 
+    @property
+    def has_partial_line(self) -> bool:
+        return bool(self._line)
+
     def flush(self, now_ms: int) -> list[Event]:
         """What is left without an end: a partial line, before the environment is frozen or gone."""
         events: list[Event] = []
@@ -155,7 +159,7 @@ class LogPipe:
         for _turn in range(16):
             if not self._read():
                 break
-        if flush and self._fd >= 0:
+        if flush and self._fd >= 0 and self._parser.has_partial_line:
             self._hand_on(self._parser.flush(self._now_ms()))
 
     def close(self) -> None:

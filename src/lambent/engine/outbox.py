@@ -20,9 +20,9 @@ class Outbox:
         if self._unsent:
             self._unsent = memoryview(bytes(self._unsent) + data)
             return
-        self._unsent = memoryview(data)
-        self._write()
-        if self._unsent:
+        sent = self._write(data)
+        if sent < len(data):
+            self._unsent = memoryview(data)[sent:]
             self._loop.add_writer(self._socket.fileno(), self._writable)
 
     def close(self) -> None:
@@ -32,15 +32,15 @@ class Outbox:
             self._loop.remove_writer(self._socket.fileno())
 
     def _writable(self) -> None:
-        self._write()
+        self._unsent = self._unsent[self._write(self._unsent) :]
         if not self._unsent:
             self._loop.remove_writer(self._socket.fileno())
 
-    def _write(self) -> None:
+    def _write(self, data: bytes | memoryview) -> int:
+        """How many bytes are off our hands."""
         try:
-            sent = self._socket.send(self._unsent)
+            return self._socket.send(data)
         except BlockingIOError:
-            sent = 0
+            return 0
         except OSError:
-            sent = len(self._unsent)
-        self._unsent = self._unsent[sent:]
+            return len(data)

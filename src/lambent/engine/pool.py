@@ -1,21 +1,26 @@
 """Which environments there are, which are free, and who waits for one. No I/O: it keeps books.
 
 Environments are kept by the digest of their `FunctionSpec`. The newest idle one is used first, so that the others
-grow old and can go.
+grow old and can go. No step looks at all environments, however many there are.
 """
 
-from collections import deque
+import heapq
+from collections import OrderedDict, deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 
 class Pooled(Protocol):
-    """What the pool needs to know of an environment."""
+    """What the pool needs to know of an environment. Moments are on one clock, in seconds."""
 
     idle_since: float
+    born: float
 
     @property
     def digest(self) -> str: ...
+    @property
+    def arn(self) -> str: ...
 
 
 E = TypeVar("E", bound=Pooled)
@@ -26,20 +31,26 @@ class Pool(Generic[E, R]):
     """The books of one node: idle and busy environments, runs that wait, environments that are being started."""
 
     def __init__(self) -> None:
-        self._idle: dict[str, list[E]] = {}  # oldest first
-        self._in_life: set[E] = set()  # every environment that was added and has not ended, idle ones too
+        self._stacks: dict[str, dict[E, None]] = {}  # idle ones by digest, the newest last
+        self._idle: OrderedDict[E, None] = OrderedDict()  # all of them, the longest idle first
+        self._in_life: dict[str, set[E]] = {}  # all that were added and have not ended, by function
+        self._births: list[tuple[float, int, E]] = []  # a heap; those that have ended stay in it for a while
+        self._added = 0
+        self.size = 0
+        """How many environments there are, idle ones too."""
         self._queue: dict[str, deque[R]] = {}
         self.queue_length = 0  # runs that wait, of all digests
         self._starting: dict[str, int] = {}
 
     def take_idle(self, digest: str) -> E | None:
         """The environment that became idle last, no longer idle now."""
-        stack = self._idle.get(digest)
+        stack = self._stacks.get(digest)
         if not stack:
             return None
-        environment = stack.pop()
+        environment, _none = stack.popitem()
         if not stack:
-            del self._idle[digest]
+            del self._stacks[digest]
+        del self._idle[environment]
         return environment
 
     def enqueue(self, digest: str, run: R) -> None:
@@ -82,28 +93,83 @@ class Pool(Generic[E, R]):
 
     def add(self, environment: E) -> None:
         """A new environment, not idle."""
-        assert environment not in self._in_life
-        self._in_life.add(environment)
+        its = self._in_life.setdefault(environment.arn, set())
+        assert environment not in its
+        its.add(environment)
+        self.size += 1
+        self._added += 1
+        heapq.heappush(self._births, (environment.born, self._added, environment))
 
     def put_idle(self, environment: E) -> None:
-        assert environment in self._in_life
-        self._idle.setdefault(environment.digest, []).append(environment)
+        """It is free since now: `idle_since` is not before any other's."""
+        assert self._is_in_life(environment)
+        self._stacks.setdefault(environment.digest, {})[environment] = None
+        self._idle[environment] = None
 
     def remove(self, environment: E) -> None:
         """It has ended, or is about to: it is never handed out again."""
-        self._in_life.discard(environment)
-        stack = self._idle.get(environment.digest)
-        if stack and environment in stack:
-            stack.remove(environment)
+        if not self._is_in_life(environment):
+            return
+        its = self._in_life[environment.arn]
+        its.remove(environment)
+        if not its:
+            del self._in_life[environment.arn]
+        self.size -= 1
+        if environment in self._idle:
+            del self._idle[environment]
+            stack = self._stacks[environment.digest]
+            del stack[environment]
             if not stack:
-                del self._idle[environment.digest]
+                del self._stacks[environment.digest]
+        if len(self._births) > 2 * self.size + 64:  # as many steps as ended since the last time
+            self._births = [birth for birth in self._births if self._is_in_life(birth[2])]
+            heapq.heapify(self._births)
 
-    def idle(self) -> list[E]:
-        """All idle environments, the longest idle first."""
-        return sorted((e for stack in self._idle.values() for e in stack), key=lambda e: e.idle_since)
+    def idle_too_long(self, now: float, limit_s: float) -> list[E]:
+        """The idle environments that nobody needed for `limit_s`."""
+        found = []
+        for environment in self._idle:
+            if now - environment.idle_since < limit_s:
+                break
+            found.append(environment)
+        return found
+
+    def until_idle_too_long(self, now: float, limit_s: float) -> float:
+        """In how many seconds the next idle environment may be. One that becomes idle later is not older."""
+        oldest = next(iter(self._idle), None)
+        return limit_s if oldest is None else limit_s - (now - oldest.idle_since)
+
+    def lived_too_long(self, now: float, limit_s: float) -> list[E]:
+        """The environments, free or not, that were born so long ago. Each is told once."""
+        found = []
+        while self._births and now - self._births[0][0] >= limit_s:
+            environment = heapq.heappop(self._births)[2]
+            if self._is_in_life(environment):
+                found.append(environment)
+        return found
+
+    def until_lived_too_long(self, now: float, limit_s: float) -> float:
+        """In how many seconds to look again."""
+        return limit_s if not self._births else limit_s - (now - self._births[0][0])
+
+    def longest_idle(self, count: int) -> list[E]:
+        """So many idle environments, the longest idle first."""
+        return list(islice(self._idle, count))
+
+    @property
+    def idle(self) -> int:
+        """How many environments are idle."""
+        return len(self._idle)
+
+    def of(self, arn: str) -> Iterable[E]:
+        """The environments of a function."""
+        return list(self._in_life.get(arn, ()))
 
     def in_life(self) -> Iterable[E]:
-        return list(self._in_life)
+        return [environment for its in self._in_life.values() for environment in its]
+
+    def _is_in_life(self, environment: E) -> bool:
+        return environment in self._in_life.get(environment.arn, ())
 
     def waiting(self) -> list[R]:
         return [run for queue in self._queue.values() for run in queue]
@@ -113,19 +179,8 @@ class Pool(Generic[E, R]):
         return sum(self._starting.values())
 
 
-def too_old(environments: Iterable[E], now: float, limit_s: float) -> list[E]:
-    """The idle environments that nobody needed for `limit_s`."""
-    return [e for e in environments if now - e.idle_since >= limit_s]
-
-
-def until_too_old(environments: Iterable[E], now: float, limit_s: float) -> float:
-    """In how many seconds the next idle environment may be too old. One that becomes idle later is not older."""
-    ages = [now - e.idle_since for e in environments]
-    return min((limit_s - age for age in ages if age < limit_s), default=limit_s)
-
-
-def to_relieve(idle: list[E], free_bytes: int, wanted_free_bytes: int) -> list[E]:
-    """Which idle environments to give up when memory is short: the longest idle half, at least one."""
+def to_relieve(idle: int, free_bytes: int, wanted_free_bytes: int) -> int:
+    """How many idle environments to give up when memory is short: half of them, at least one."""
     if free_bytes >= wanted_free_bytes or not idle:
-        return []
-    return idle[: max(1, len(idle) // 2)]
+        return 0
+    return max(1, idle // 2)

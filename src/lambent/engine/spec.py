@@ -50,10 +50,13 @@ class FunctionSpec:
     file_systems: tuple[tuple[str, str], ...] = ()  # FileSystemConfigs: ARN of the access point, LocalMountPath
     reserved: int | None = None  # the function's reserved concurrency; not in the digest
     digest: str
+    scope: Scope = field(init=False, compare=False)
+    packages: tuple[str, ...] = field(init=False, compare=False)
+    """The names of the folders with its code and its layers."""
 
-    @property
-    def scope(self) -> Scope:
-        return Scope(self.account, self.region)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scope", Scope(self.account, self.region))
+        object.__setattr__(self, "packages", tuple(path.name for path in (self.code_dir, *self.layer_dirs)))
 
     @property
     def group(self) -> str:

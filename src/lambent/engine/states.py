@@ -10,6 +10,8 @@ from typing import Final
 class Phase(Enum):
     """Where an environment is in its life."""
 
+    __hash__ = object.__hash__  # Enum's own is a Python function, and each step looks into a table
+
     RESET = "reset"  # a runtime ended in its place: the next invocation begins with Init, its /tmp is as it was
     INIT = "init"  # the runtime starts and loads the handler
     IDLE = "idle"  # warm, perhaps frozen
@@ -20,6 +22,8 @@ class Phase(Enum):
 
 class Happening(Enum):
     """What can happen to an environment."""
+
+    __hash__ = object.__hash__
 
     READY = "the runtime asked for its first invocation"
     INIT_FAILED = "the runtime reported an init error"

@@ -57,14 +57,16 @@ class Front:
         target = function_url(request)
         if target is not None:  # it has a CORS configuration of its own
             response = await self._of_url(target, request, read, request_id)
-        else:
+        elif "origin" in request.headers or request.path.startswith(OWN_PATHS):
             response = await self._page(request, read, request_id)
+        else:
+            response = await self._routed(request, read, request_id)
         if not response.headers or response.headers[0][0] != "x-amzn-RequestId":  # which most begin with
             response.headers.append(("x-amzn-RequestId", request_id))
         return response
 
     async def _page(self, request: HttpRequest, read: Read, request_id: str) -> HttpResponse:
-        """The answer to whoever does not ask a function URL: pages in browsers ask with their origin."""
+        """The answer to a page in a browser, which says its origin, or to whoever asks for a page of ours."""
         answer = self._own_page if request.path.startswith(OWN_PATHS) else self._routed
         origin = request.headers.get("origin")
         if origin is None:
@@ -106,14 +108,15 @@ class Front:
             self._log.error("gateway.failed", request_id=request_id, **_named(way))
             return serialize_error(way, failure, request_id)
         finally:
-            self._log.info(
-                "gateway.request",
-                request_id=request_id,
-                account=identity.account if identity else None,
-                outcome=failure.code if failure else "ok",
-                duration_ms=round((time.perf_counter() - started) * 1000, 3),
-                **_named(way),
-            )
+            if self._log.tells_info:
+                self._log.info(
+                    "gateway.request",
+                    request_id=request_id,
+                    account=identity.account if identity else None,
+                    outcome=failure.code if failure else "ok",
+                    duration_ms=round((time.perf_counter() - started) * 1000, 3),
+                    **_named(way),
+                )
 
     async def _of_url(self, target: UrlTarget, request: HttpRequest, read: Read, request_id: str) -> HttpResponse:
         started = time.perf_counter()

@@ -164,7 +164,7 @@ def _engine(ground: Ground, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> E
     )
     return Engine(
         open_launcher=ground.open_launcher,
-        append_log=logs.append,
+        append_log=logs.sink.append,
         credentials=credentials,
         runtimes=ground.runtimes,
         clock=ground.clock,

@@ -31,6 +31,8 @@ class Log:
     def __init__(self, level: str = "info", stream: TextIO | None = None, *, as_json: bool | None = None) -> None:
         self._stream = stream or sys.stderr
         self._least = LEVELS[level]
+        self.tells_info = self._least <= LEVELS["info"]
+        """Whether `info` writes anything: what is said of each request is not even put together otherwise."""
         self._as_json = not self._stream.isatty() if as_json is None else as_json
 
     def debug(self, event: str, **fields: Any) -> None:

@@ -14,6 +14,9 @@ from lambent.protocol.models import Operation, ServiceModel
 
 # Some clients say in the query string which operation they mean; nothing else depends on it.
 _NOT_ASKED: Final = "x-id"
+# Clients ask for the same few paths again and again. Beyond so many, remembering them begins afresh.
+_MOST_KNOWN: Final = 4096
+_LONGEST_KNOWN: Final = 256
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class Paths:
 
     def __init__(self, model: ServiceModel) -> None:
         self._root = _Node()
+        self._known: dict[tuple[str, str], tuple[str, dict[str, str]]] = {}  # by method and path, where they decide
         # Of two names for one path, the one that is not deprecated.
         for operation in sorted(model.operations.values(), key=lambda one: one.deprecated):
             self._add(model, operation)
@@ -54,6 +58,9 @@ class Paths:
 
     def match(self, request: HttpRequest) -> tuple[str, dict[str, str]] | None:
         """The operation and the raw values of its labels; None when no operation is there."""
+        known = self._known.get((request.method, request.path))
+        if known is not None:
+            return known
         segments = request.path[1:].split("/")
         found = self._find(request, segments)
         if found is None and segments[-1] == "":
@@ -69,7 +76,12 @@ class Paths:
                     query = _query(request.query)
                 if is_bound and not candidate.fits(query or {}, request):
                     continue
-                return candidate.operation, dict(zip(candidate.labels, values, strict=True))
+                found = candidate.operation, dict(zip(candidate.labels, values, strict=True))
+                if query is None and len(request.path) <= _LONGEST_KNOWN:
+                    if len(self._known) >= _MOST_KNOWN:
+                        self._known.clear()
+                    self._known[request.method, request.path] = found
+                return found
         return None
 
     def _add(self, model: ServiceModel, operation: Operation) -> None:

@@ -18,7 +18,7 @@ _SAFE: Final = re.compile(r"[\x20-\x7e\xa0-\xff]*")
 
 def header_text(text: str) -> str:
     """Text that may stand in a header: no line can end in it, and beyond Latin-1 it is UTF-8's bytes."""
-    if _SAFE.fullmatch(text):
+    if (text.isascii() and text.isprintable()) or _SAFE.fullmatch(text):
         return text
     return _NOT_IN_HEADERS.sub(" ", text).encode("utf-8", "replace").decode("latin-1")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambent.engine.pool import too_old, until_too_old
+from lambent.engine.pool import Pool
 from lambent.testing.plain_engine import function, plain_engine, until
 
 CODE = """
@@ -20,21 +20,26 @@ def handler(event, context):
 
 
 class Idle:
-    digest = "d"
+    digest, arn = "d", "arn"
 
     def __init__(self, since):
-        self.idle_since = since
+        self.idle_since = self.born = since
 
 
 @given(st.lists(st.floats(0, 1e6)), st.floats(0, 1e6), st.floats(0.1, 1e5))
 def test_nothing_is_too_old_before_the_moment_that_was_said(since, now, limit_s):
-    idle = [Idle(moment) for moment in since if moment <= now]
-    young = [one for one in idle if one not in too_old(idle, now, limit_s)]
-    wait_s = until_too_old(idle, now, limit_s)
+    pool = Pool()
+    for moment in sorted(moment for moment in since if moment <= now):
+        one = Idle(moment)
+        pool.add(one)
+        pool.put_idle(one)
+    for one in pool.idle_too_long(now, limit_s):
+        pool.remove(one)
+    wait_s = pool.until_idle_too_long(now, limit_s)
     assert 0 < wait_s <= limit_s
-    assert too_old(young, now + wait_s * 0.999 - 1e-6, limit_s) == []
-    if young:
-        assert too_old(young, now + wait_s + 1e-6, limit_s) != []
+    assert pool.idle_too_long(now + wait_s * 0.999 - 1e-6, limit_s) == []
+    if pool.idle:
+        assert pool.idle_too_long(now + wait_s + 1e-6, limit_s) != []
 
 
 def on_an_engine(folder, script, **settings):

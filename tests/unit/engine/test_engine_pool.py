@@ -1,5 +1,6 @@
 """Pool and admission as one state machine: no slot is lost, no environment is in two places."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
 from lambent.engine.admission import Admission
-from lambent.engine.pool import Pool, to_relieve, too_old
+from lambent.engine.pool import Pool, to_relieve
 
 SCOPES = [Scope("000000000000", "us-east-1"), Scope("111111111111", "us-east-1")]
 DIGESTS = ["a", "b"]
@@ -21,7 +22,8 @@ class Warm:
 
     def __init__(self, digest: str, idle_since: float = 0.0) -> None:
         self.digest = digest
-        self.idle_since = idle_since
+        self.arn = f"arn:{digest}"
+        self.idle_since = self.born = idle_since
 
 
 class Waiting:
@@ -129,8 +131,11 @@ class Concurrency(RuleBasedStateMachine):
 
     @invariant()
     def environments_are_in_one_place(self) -> None:
-        assert self.pool.idle() == self.idle
+        assert self.pool.longest_idle(self.pool.idle) == self.idle
         assert set(self.pool.in_life()) == {*self.idle, *self.busy}
+        assert self.pool.size == len(self.idle) + len(self.busy)
+        for digest in DIGESTS:
+            assert set(self.pool.of(f"arn:{digest}")) == {e for e in (*self.idle, *self.busy) if e.digest == digest}
         assert not set(self.idle) & set(self.busy)
 
     @invariant()
@@ -144,14 +149,81 @@ class Concurrency(RuleBasedStateMachine):
 TestConcurrency = Concurrency.TestCase
 
 
+def filled(*environments: Warm) -> Pool[Warm, Waiting]:
+    """A pool in which these are idle."""
+    pool: Pool[Warm, Waiting] = Pool()
+    for one in environments:
+        pool.add(one)
+        pool.put_idle(one)
+    return pool
+
+
 def test_old_environments_go() -> None:
     idle = [Warm("a", 0.0), Warm("a", 50.0), Warm("b", 100.0)]
-    assert too_old(idle, 600.0, 550.0) == idle[:2]
+    assert filled(*idle).idle_too_long(600.0, 550.0) == idle[:2]
+
+
+def test_environments_that_lived_too_long_are_told_once() -> None:
+    pool = filled(Warm("a", 20.0), Warm("a", 10.0), Warm("b", 30.0))
+    assert pool.until_lived_too_long(50.0, 100.0) == 60.0
+    assert [one.born for one in pool.lived_too_long(120.0, 100.0)] == [10.0, 20.0]
+    assert pool.lived_too_long(120.0, 100.0) == []
+    assert pool.until_lived_too_long(120.0, 100.0) == 10.0
+
+
+def test_what_has_ended_is_not_kept() -> None:
+    pool = filled()
+    for number in range(10_000):
+        one = Warm("a", float(number))
+        pool.add(one)
+        pool.remove(one)
+    assert len(pool._births) <= 65
+    assert pool.size == 0
+    assert pool.lived_too_long(1e9, 1.0) == []
 
 
 def test_short_memory_takes_the_longest_idle_half() -> None:
+    assert to_relieve(5, 100, 100) == 0
+    assert to_relieve(5, 99, 100) == 2
+    assert to_relieve(1, 99, 100) == 1
+    assert to_relieve(0, 0, 100) == 0
     idle = [Warm("a", float(n)) for n in range(5)]
-    assert to_relieve(idle, 100, 100) == []
-    assert to_relieve(idle, 99, 100) == idle[:2]
-    assert to_relieve(idle[:1], 99, 100) == idle[:1]
-    assert to_relieve([], 0, 100) == []
+    assert filled(*idle).longest_idle(2) == idle[:2]
+
+
+def steps(work: Callable[[], object]) -> int:
+    """How many lines of the pool's code this runs: what a scan would make many of."""
+    count = 0
+
+    def trace(_frame: object, event: str, _arg: object) -> object:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_no_step_is_longer_with_ten_thousand_environments() -> None:
+    def life(pool: Pool[Warm, Waiting]) -> None:
+        one = Warm("new", 1e6)
+        pool.add(one)
+        pool.put_idle(one)
+        assert pool.take_idle("new") is one
+        assert pool.take_idle("none") is None
+        pool.put_idle(one)
+        assert pool.idle_too_long(1e6, 1e6) == []
+        assert pool.lived_too_long(1e6, 1e6 + 1) == []
+        assert pool.until_idle_too_long(1e6, 2e6) > 0
+        assert pool.until_lived_too_long(1e6, 2e6) > 0
+        assert pool.of("arn:new") == [one]
+        pool.remove(pool.longest_idle(1)[0])
+        pool.remove(one)
+
+    few, many = (filled(*(Warm(f"{n % 1000}", float(n + 1)) for n in range(count))) for count in (10, 10_000))
+    assert steps(lambda: life(many)) <= steps(lambda: life(few)) + 10  # a scan would take thousands

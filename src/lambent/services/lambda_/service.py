@@ -189,11 +189,11 @@ class Lambda:
         """
         check_may_run(version)
         spec = self.catalogue.get(version.key).specs[version.version]
-        for folder in (spec.code_dir, *spec.layer_dirs):
-            if not self.packages.is_ready(folder.name):
-                await self._unpack(version, folder.name)
+        for digest in spec.packages:
+            if not self.packages.is_ready(digest):
+                await self._unpack(version, digest)
         variables = spec.environment
-        if isinstance(variables, OpenedWhenRead) and not variables.is_open:
+        if type(variables) is OpenedWhenRead and not variables.is_open:
             await self._open(variables)
         return spec
 

@@ -63,9 +63,11 @@ class Sink:
 
     def append(self, scope: Scope, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
         """Takes (timestamp in ms, message) pairs; the sequence must not change afterwards."""
-        if not events:
+        size = EVENT_OVERHEAD_BYTES * len(events)
+        for _moment, message in events:
+            size += len(message)
+        if not size:
             return
-        size = sum(len(message) for _, message in events) + EVENT_OVERHEAD_BYTES * len(events)
         if self._size + size > MAX_BUFFERED:
             self._dropped += len(events)
             return

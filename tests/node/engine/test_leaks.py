@@ -37,19 +37,53 @@ def handler(event, context):
         time.sleep(60)
     time.sleep(0.3)
 """
+# An extension of its own, to which the platform makes a connection inside; it is in the Shutdown phase when it ends.
+LIBRARY = """
+import http.client, json, os, socket, threading
+
+def ask(method, path, body=None, **headers):
+    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    api.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = api.getresponse()
+    return answer.headers, answer.read()
+
+taker = socket.create_server(("127.0.0.1", 4243))
+headers, _ = ask("POST", "/2020-01-01/extension/register", '{"events": ["INVOKE"]}', Lambda_Extension_Name="library")
+me = {"Lambda_Extension_Identifier": headers["Lambda-Extension-Identifier"]}
+ask("PUT", "/2022-07-01/telemetry", json.dumps({"schemaVersion": "2022-12-13", "types": ["platform"],
+    "buffering": {"timeoutMs": 25}, "destination": {"protocol": "TCP", "port": 4243}}), **me)
+
+def follow():
+    while True:
+        ask("GET", "/2020-01-01/extension/event/next", **me)
+
+threading.Thread(target=follow, daemon=True).start()
+
+def handler(event, context):
+    assert taker.accept()[0].recv(1)
+"""
+OTHERS = {
+    "never": ("import os; os._exit(4)", {}, "Unhandled"),  # its Init fails, and is tried again
+    "library": (LIBRARY, {}, None),
+    "http": (
+        "def handler(*_): pass",
+        {"Environment": {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/usr/bin/env"}}},
+        None,
+    ),
+}
 WAYS = ("answer", "timeout", "exit", "crash", "memory", "disk", "children")
 _AT_REST_WITHIN_S = 30.0
 
 
 @pytest.mark.timeout(120)
 def test_sixty_environments_leave_nothing(own_node, tmp_path, zipped):
-    _end_in_every_way(own_node, tmp_path / "data", zipped, rounds=5)
+    _end_in_every_way(own_node, tmp_path / "data", zipped, rounds=4)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_thousand_environments_leave_nothing(own_node, tmp_path, zipped):
-    _end_in_every_way(own_node, tmp_path / "data", zipped, rounds=80)
+    _end_in_every_way(own_node, tmp_path / "data", zipped, rounds=60)
 
 
 _LAUNCHERS_SOCKETS = ("launcher", "socket:")
@@ -57,7 +91,7 @@ _FEW = 4
 
 
 def _end_in_every_way(own_node, data_dir, zipped, rounds):
-    """Each round starts an environment for each way, and one in the place of each that was reset: 13 in all."""
+    """Each round starts an environment for each way, one in the place of each that was reset, and the others: 17."""
     mounts = _mounts()
     with own_node("--data-dir", str(data_dir), ephemeral=False) as node:
         for _ in range(2):  # what is kept for later grows with the first
@@ -85,23 +119,23 @@ def _end_in_every_way(own_node, data_dir, zipped, rounds):
     assert not list(data_dir.rglob("launcher-*"))
 
 
-def _create(node, zipped):
+def _create(node, zipped, name="ends", source=CODE, **members):
     client = node.client("lambda")
     client.create_function(
-        FunctionName="ends",
+        FunctionName=name,
         Runtime="python3.11",
         Handler="app.handler",
         Role="arn:aws:iam::000000000000:role/r",
-        Code={"ZipFile": zipped(app=CODE)},
-        Timeout=1,
+        Code={"ZipFile": zipped(app=source)},
         MemorySize=256,
+        **{"Timeout": 1, **members},
     )
-    client.get_waiter("function_active_v2").wait(FunctionName="ends", WaiterConfig={"Delay": 0.02, "MaxAttempts": 500})
+    client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 500})
 
 
-def _invoke(node, way):
+def _invoke(node, way, name="ends"):
     with contextlib.suppress(Exception):  # the platform may have been killed
-        return node.client("lambda").invoke(FunctionName="ends", Payload=json.dumps(way)).get("FunctionError")
+        return node.client("lambda").invoke(FunctionName=name, Payload=json.dumps(way)).get("FunctionError")
 
 
 def _round(node, zipped):
@@ -110,6 +144,10 @@ def _round(node, zipped):
         errors = dict(zip(WAYS, threads.map(lambda way: _invoke(node, way), WAYS), strict=True))
     assert errors == {way: None if way in ("answer", "children") else "Unhandled" for way in WAYS}
     node.client("lambda").delete_function(FunctionName="ends")
+    for name, (source, members, error) in OTHERS.items():
+        _create(node, zipped, name, source, Timeout=10, **members)
+        assert _invoke(node, None, name) == error, name
+        node.client("lambda").delete_function(FunctionName=name)
 
 
 def _at_rest(pid, data_dir, like=None):

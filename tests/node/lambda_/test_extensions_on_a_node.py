@@ -267,5 +267,7 @@ def test_too_much_memory_beside_an_extension_is_told_apart_and_both_start_anew(l
     assert json.loads(answer["Payload"].read())["errorType"] == "Runtime.ExitError"
     tail = base64.b64decode(answer["LogResult"]).decode()
     assert "Status: error\tError Type: Runtime.OutOfMemory" in tail
-    assert call(client, name, 1, LogType="Tail") == 1  # reset, with new processes
-    assert messages(lambent, name, f"secrets know {name}").count(f"secrets know {name}\n") == 2
+    after = client.invoke(FunctionName=name, Payload=b"1", LogType="Tail")
+    assert json.loads(after["Payload"].read()) == 1  # reset, with new processes
+    log = messages(lambent, name, f"REPORT RequestId: {after['ResponseMetadata']['RequestId']}")
+    assert log.count(f"secrets know {name}\n") == 2

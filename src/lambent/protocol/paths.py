@@ -77,12 +77,17 @@ class Paths:
                 if is_bound and not candidate.fits(query or {}, request):
                     continue
                 found = candidate.operation, dict(zip(candidate.labels, values, strict=True))
-                if query is None and len(request.path) <= _LONGEST_KNOWN:
-                    if len(self._known) >= _MOST_KNOWN:
-                        self._known.clear()
-                    self._known[request.method, request.path] = found
+                if query is None:
+                    self._remember(request, found)
                 return found
         return None
+
+    def _remember(self, request: HttpRequest, found: tuple[str, dict[str, str]]) -> None:
+        if len(request.path) > _LONGEST_KNOWN:
+            return
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[request.method, request.path] = found
 
     def _add(self, model: ServiceModel, operation: Operation) -> None:
         path, _, query = operation.http.request_uri.partition("?")

@@ -7,7 +7,7 @@ const path = require('node:path');
 const { createRequire } = require('node:module');
 const { pathToFileURL } = require('node:url');
 const { RuntimeFailure } = require('./errors.cjs');
-const { searchNodePath } = require('./node_path.cjs');
+const nodePath = require('./node_path.cjs');
 
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
@@ -59,9 +59,15 @@ async function found(root, folder, name) {
   return requireFrom(requireFrom.resolve(name, { paths: [root, path.resolve(root, folder)] }));
 }
 
-function imports(file) {
-  searchNodePath();
-  return import(pathToFileURL(file).href); // a path may have a # in it
+async function imports(file) {
+  const url = pathToFileURL(file).href; // a path may have a # in it
+  nodePath.search();
+  try {
+    return await import(url);
+  } catch (error) {
+    if (error?.code !== 'ERR_MODULE_NOT_FOUND' || !nodePath.searchOnThread()) throw error;
+    return import(`${url}?again`); // the first try is remembered
+  }
 }
 
 /** AWS's machines have the AWS SDK for JavaScript. On this one it has to be installed, once for all functions. */

@@ -15,14 +15,25 @@ const isPackage = (specifier) => /^(@[\w.~-]+\/)?[\w~-][\w.~-]*(\/|$)/.test(spec
 
 const hasPackages = (folder) => fs.existsSync(folder) && fs.readdirSync(folder).some((name) => name !== 'README');
 
-/** Makes `import` look there, if there is anything. */
-function searchNodePath() {
+function found() {
   const folders = (process.env.NODE_PATH ?? '').split(path.delimiter);
-  const found = folders.filter((folder) => path.basename(folder) === 'node_modules' && hasPackages(folder));
-  if (parents.length > 0 || found.length === 0) return;
-  parents = found.map((folder) => pathToFileURL(path.join(folder, '..', 'any.js')).href);
-  if (module_.registerHooks) module_.registerHooks({ resolve: resolveNow });
-  else module_.register(pathToFileURL(__filename), { data: parents }); // before 22.15: on a thread of its own
+  return folders
+    .filter((folder) => path.basename(folder) === 'node_modules' && hasPackages(folder))
+    .map((folder) => pathToFileURL(path.join(folder, '..', 'any.js')).href);
+}
+
+/** Makes every `import` look there, if there is anything. */
+function search() {
+  if (!module_.registerHooks || parents.length > 0) return;
+  parents = found();
+  if (parents.length > 0) module_.registerHooks({ resolve: resolveNow });
+}
+
+/** The same before Node.js 22.15, by a thread that costs time, so only for who needs it. Whether that is of any use. */
+function searchOnThread() {
+  const data = module_.registerHooks ? [] : found();
+  if (data.length > 0) module_.register(pathToFileURL(__filename), { data });
+  return data.length > 0;
 }
 
 function resolveNow(specifier, context, next) {
@@ -61,4 +72,4 @@ async function resolve(specifier, context, next) {
   }
 }
 
-module.exports = { searchNodePath, initialize, resolve };
+module.exports = { search, searchOnThread, initialize, resolve };

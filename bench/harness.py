@@ -29,7 +29,7 @@ import botocore.exceptions
 
 NOW = time.perf_counter
 SCENARIOS = ("cold", "warm", "throughput", "burst", "import", "async", "sqs",
-             "stream", "firstbyte", "memory", "node")
+             "stream", "firstbyte", "memory", "node", "custom")
 
 # ------------------------------------------------------------------ handlers
 HELLO_PY = "def handler(event, context):\n    return {'hello': 'world', 'n': event.get('n')}\n"
@@ -553,6 +553,20 @@ class Bench:
         d["throughput_16"] = await self.load(name, 16, self.a.seconds)
         return d
 
+    async def s_custom(self):
+        """Custom runtimes: each --custom NAME=ZIP is a package whose function answers its event."""
+        found = {}
+        for one in self.a.custom:
+            label, _, path = one.partition("=")
+            with open(path, "rb") as file:
+                code = file.read()
+            d = found[label] = await self.cold_of("", "provided.al2023", "", "index.handler", self.a.cold_n,
+                                                  files=code, check=b'"n"')
+            name = f"bench-{label}-{self.tag}"
+            await asyncio.to_thread(self.create, name, code, "provided.al2023")
+            d["warm"] = await self.warm_of(name, 300)
+        return found
+
     async def warm_of(self, name, n):
         conn, ms, errors, first_err = await self.c.connect(), [], 0, None
         for i in range(5):
@@ -921,6 +935,7 @@ def main():
     p.add_argument("--region", default="us-east-1")
     p.add_argument("--runtime", default="python3.12")
     p.add_argument("--node-runtime", default="nodejs22.x")
+    p.add_argument("--custom", action="append", default=[], metavar="NAME=ZIP")
     p.add_argument("--memory", type=int, default=128, help="MemorySize")
     p.add_argument("--cold-n", type=int, default=20)
     p.add_argument("--warm-n", type=int, default=500)

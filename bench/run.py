@@ -22,8 +22,8 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCENARIOS = "cold,warm,node,firstbyte,throughput,burst,memory,async"
-QUICK = "cold,warm,node,firstbyte,throughput"
+SCENARIOS = "cold,warm,node,custom,firstbyte,throughput,burst,memory,async"
+QUICK = "cold,warm,node,custom,firstbyte,throughput"
 
 NODE = "nodejs24.x"  # what the development set-up brings
 
@@ -34,14 +34,35 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def measure(label: str, start: str, port: int, memory: int, quick: bool) -> dict:
+LANGUAGES = {"go": "Go", "rust": "Rust (debug build)", "bash": "bash"}
+TOOLS = {"go": "go", "rust": "cargo", "bash": "bash"}
+
+
+def packages(folder: Path) -> list[str]:
+    """NAME=ZIP of custom runtimes: the tests' own, built where there is the toolchain."""
+    sys.path.insert(0, str(HERE.parent / "tests/node/runtimes"))
+    from languages import files
+    from packages import packed
+
+    made = []
+    for language, tool in TOOLS.items():
+        if shutil.which(tool) is None:
+            print(f"no {LANGUAGES[language]} measured: {tool} is not on PATH", file=sys.stderr)
+            continue
+        path = folder / f"{language}.zip"
+        path.write_bytes(packed(files(language, "echo")))
+        made.append(f"{language}={path}")
+    return made
+
+
+def measure(label: str, start: str, port: int, memory: int, quick: bool, custom: list[str]) -> dict:
     """One run of the harness against a server that it starts itself."""
     out = HERE / "results" / f"{label}.json"
     out.parent.mkdir(exist_ok=True)
     command = [sys.executable, str(HERE / "harness.py"), "--endpoint", f"http://127.0.0.1:{port}", "--start", start]
     command += ["--scenarios", QUICK if quick else SCENARIOS, "--memory", str(memory), "--label", label]
     command += ["--runtime", f"python3.{sys.version_info.minor}", "--burst", "32,100", "--json", str(out)]
-    command += ["--node-runtime", NODE]
+    command += ["--node-runtime", NODE, *(word for one in custom for word in ("--custom", one))]
     command += ["--counter-logs", "--seconds", "3" if quick else "5", "--memory-n", "20"]
     print(f"== {label}", file=sys.stderr)
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
@@ -60,6 +81,10 @@ def rows_of(result: dict) -> dict[str, str]:
     node = scenarios.get("node", {})
     rows["cold start of Node.js, ms"] = spread(node.get("cold"))
     rows["warm invocation of Node.js, ms"] = spread(node.get("warm"))
+    custom = scenarios.get("custom", {})
+    for language, name in LANGUAGES.items():
+        rows[f"cold start of {name}, ms"] = spread(custom.get(language, {}).get("cold"))
+        rows[f"warm invocation of {name}, ms"] = spread(custom.get(language, {}).get("warm"))
     streamed = scenarios.get("firstbyte", {})
     rows["response streaming, first byte, ms"] = (
         spread(streamed["first"]["first_byte"]) if streamed.get("supported") else "-"
@@ -106,16 +131,19 @@ def main() -> None:
     os.environ.setdefault("LAMBENT_CONCURRENT_EXECUTIONS", "10000")
     results = {}
     with tempfile.TemporaryDirectory(prefix="lambent-bench-") as folder:
+        custom = packages(Path(folder))
         for memory in (1769, 128):
             port = free_port()
             lambent = Path(sys.executable).with_name("lambent")
             start = f"{lambent} up --port {port} --data-dir {folder}/{memory} --log-level error"
-            results[f"lambent-{memory}-mb"] = measure(f"lambent-{memory}-mb", start, port, memory, options.quick)
+            results[f"lambent-{memory}-mb"] = measure(
+                f"lambent-{memory}-mb", start, port, memory, options.quick, custom
+            )
     peer = shutil.which(options.peer.split()[0])
     if peer and not options.no_peer:
         port = free_port()
         os.environ["GATEWAY_PORT"] = str(port)
-        results[Path(peer).name] = measure(Path(peer).name, options.peer, port, 1769, options.quick)
+        results[Path(peer).name] = measure(Path(peer).name, options.peer, port, 1769, options.quick, [])
     elif not options.no_peer:
         print(f"no peer measured: {options.peer} is not installed", file=sys.stderr)
     machine = f"{os.cpu_count()} cores, kernel {platform.release()}, Python {platform.python_version()}"

@@ -14,11 +14,13 @@ from typing import Any, Final
 from lambent.engine.extension_phases import external_extensions
 from lambent.engine.runtimes import Program
 from lambent.engine.spec import FunctionSpec
-from lambent.engine.variables import EXEC_WRAPPER, Place, variables
+from lambent.engine.variables import EXEC_WRAPPER, Place, defaults, variables
 
 _READ_AT_START: Final = frozenset({"HOME", "TZ", "TZDIR", "LANG", "LANGUAGE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
 _READ_PREFIXES: Final = ("NODE_", "LD_", "LC_", "GLIBC_", "MALLOC_", "OPENSSL_", "SSL_", "UV_", "ICU_", "V8_")
 _NOT_READ: Final = frozenset({"NODE_ENV"})  # by libraries only
+
+_API: Final = "AWS_LAMBDA_RUNTIME_API"  # our runtime connects to it ahead
 
 _HARMLESS: Final = frozenset(
     {"TZ", "LANG", "LC_ALL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "UV_THREADPOOL_SIZE", "NODE_NO_WARNINGS"}
@@ -45,7 +47,10 @@ def head_start(spec: FunctionSpec, program: Program | None, place: Place) -> Hea
         return None
     if not all(_is_harmless(name, value) for name, value in spec.environment.items()):
         return None
-    environment = {name: value for name, value in variables(spec, "", {}, place).items() if _is_read_at_start(name)}
+    everything = variables(spec, "", {}, place)
+    # The defaults too, which come first in every environment: what is there already and the same is not set again.
+    environment = {**defaults(spec, place), _API: everything[_API]}
+    environment |= {name: value for name, value in everything.items() if _is_read_at_start(name)}
     return {"command": program.arguments(spec), "environment": environment}
 
 

@@ -44,22 +44,6 @@ def variables(
     initialization_type: str = ON_DEMAND,
 ) -> dict[str, str]:
     """Defaults, over them the function's own variables, over them the reserved ones."""
-    defaults = {
-        "LANG": "en_US.UTF-8",
-        **_of_language(spec.runtime, place),
-        "TZ": ":UTC",
-        "PWD": place.task_root,
-        "SHLVL": "0",
-        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
-        "AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000",
-        "_AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129",
-        "_AWS_XRAY_DAEMON_PORT": "2000",
-    }
-    if place.endpoint_url:
-        # Not reserved: a function may point its clients elsewhere, as it may on AWS.
-        defaults["AWS_ENDPOINT_URL"] = place.endpoint_url
-    if place.proxy_url and not spec.in_vpc:
-        defaults |= _proxied(place.proxy_url, spec.environment)
     reserved = {
         "_HANDLER": spec.handler,
         "AWS_REGION": spec.region,
@@ -80,7 +64,28 @@ def variables(
     if spec.log_format.upper() == "JSON":
         reserved["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
         reserved["AWS_LAMBDA_LOG_LEVEL"] = spec.application_log_level or "INFO"
-    return {**defaults, **spec.environment, **reserved}
+    return {**defaults(spec, place), **spec.environment, **reserved}
+
+
+def defaults(spec: FunctionSpec, place: Place) -> dict[str, str]:
+    """What a function may set otherwise: the same for all functions of a runtime, but for the way to the internet."""
+    result = {
+        "LANG": "en_US.UTF-8",
+        **_of_language(spec.runtime, place),
+        "TZ": ":UTC",
+        "PWD": place.task_root,
+        "SHLVL": "0",
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129:2000",
+        "_AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129",
+        "_AWS_XRAY_DAEMON_PORT": "2000",
+    }
+    if place.endpoint_url:
+        # Not reserved: a function may point its clients elsewhere, as it may on AWS.
+        result["AWS_ENDPOINT_URL"] = place.endpoint_url
+    if place.proxy_url and not spec.in_vpc:
+        result |= _proxied(place.proxy_url, spec.environment)
+    return result
 
 
 def _proxied(url: str, own: Mapping[str, str]) -> dict[str, str]:

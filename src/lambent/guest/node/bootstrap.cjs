@@ -3,11 +3,10 @@
 // Source: AWS Lambda Developer Guide, "Building with Node.js" and "Using the Lambda runtime API".
 
 const errors = require('./errors.cjs');
+const headStart = require('./head_start.cjs');
 const handlers = require('./handlers.cjs');
 const logs = require('./logs.cjs');
 const { RuntimeApi } = require('./runtime_api.cjs');
-
-if ('LAMBENT_HEAD_START' in process.env) require('./head_start.cjs').wait();
 
 const FIRST_WITHOUT_CALLBACKS = 24;
 const NO_CALLBACKS =
@@ -214,7 +213,16 @@ async function main() {
   schedule();
 }
 
-main().catch((error) => {
+async function start() {
+  if (headStart.isEarly()) {
+    await api.connect();
+    headStart.wait();
+  }
+  await new Promise(setImmediate); // from here on the stacks of errors are the same, started early or not
+  await main();
+}
+
+start().catch((error) => {
   logs.logError('Uncaught Exception', error);
   tell(error).finally(() => process.exit(129));
 });

@@ -4,18 +4,24 @@
 
 const fs = require('node:fs');
 
+const ROOM = 'LAMBENT_HEAD_START'; // says that it is so, and holds the place for the function's variables
 const CONTROL = 3; // the platform's socket; nobody else's program has it
 const HEAD_BYTES = 5;
 const START_FIELD = 50; // env_start of proc(5)'s stat, counted from 1; env_end follows
 
+const isEarly = () => ROOM in process.env;
+
 /** Returns when there is a function. The platform ending first ends this process. */
 function wait() {
-  for (const name of ['node:net', 'node:stream', 'node:util', 'node:timers', './streams.cjs']) require(name);
+  for (const name of ['node:stream', 'node:util', './streams.cjs']) require(name);
+  const shown = variablesShown();
   fs.writeSync(CONTROL, '\x01');
   const { environment } = JSON.parse(received(received(HEAD_BYTES).readUInt32BE(0)).toString());
   const startedLate = process.uptime();
   fs.closeSync(CONTROL);
-  become(environment);
+  setVariables(environment);
+  shown?.become(environment);
+  process.chdir(environment.LAMBDA_TASK_ROOT);
   const { uptime } = process;
   process.uptime = () => uptime() - startedLate;
 }
@@ -30,31 +36,40 @@ function received(length) {
   return bytes;
 }
 
-function become(environment) {
-  for (const name of Object.keys(process.env)) delete process.env[name];
-  for (const [name, value] of Object.entries(environment)) process.env[name] = value;
-  process.chdir(environment.LAMBDA_TASK_ROOT);
+/** Those that were there and are the first ones still stay as they are, also in memory: see `variablesShown`. */
+function setVariables(environment) {
+  const wanted = Object.entries(environment);
+  const there = Object.keys(process.env);
+  let same = 0;
+  while (there[same] === wanted[same]?.[0] && process.env[there[same]] === wanted[same][1]) same += 1;
+  for (const name of there.slice(same)) delete process.env[name];
+  for (const [name, value] of wanted.slice(same)) process.env[name] = value;
+}
+
+/**
+ * The place of the variables in /proc/self/environ: { become(environment) } writes those there that would have been,
+ * had they been known at the start. The C library's own list points elsewhere by then, but for the first ones, whose
+ * bytes do not change.
+ */
+function variablesShown() {
   try {
-    showVariables(environment);
+    const stat = fs.readFileSync('/proc/self/stat', 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' '); // from the third on
+    const [start, end] = fields.slice(START_FIELD - 3, START_FIELD - 1).map(Number);
+    const bytes = Buffer.alloc(end - start);
+    const memory = fs.openSync('/proc/self/mem', 'r+');
+    return {
+      become(environment) {
+        let text = '';
+        for (const name in environment) text += `${name}=${environment[name]}\0`;
+        bytes.write(text);
+        fs.writeSync(memory, bytes, 0, bytes.length, start);
+        fs.closeSync(memory);
+      },
+    };
   } catch {
-    // Some kernels let nobody write there. Only whoever reads /proc instead of process.env could tell.
+    return null; // some kernels let nobody write there; only whoever reads /proc instead of process.env can tell
   }
 }
 
-/** Writes the variables to where they would have been, had they been there at the start: /proc/self/environ. */
-function showVariables(environment) {
-  const stat = fs.readFileSync('/proc/self/stat', 'latin1');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' '); // from the third on
-  const [start, end] = fields.slice(START_FIELD - 3, START_FIELD - 1).map(Number);
-  const text = Object.entries(environment).map(([name, value]) => `${name}=${value}\0`);
-  const bytes = Buffer.alloc(end - start);
-  if (bytes.write(text.join('')) === 0) return;
-  const memory = fs.openSync('/proc/self/mem', 'r+');
-  try {
-    fs.writeSync(memory, bytes, 0, bytes.length, start);
-  } finally {
-    fs.closeSync(memory);
-  }
-}
-
-module.exports = { wait };
+module.exports = { isEarly, wait };

@@ -102,6 +102,14 @@ class RuntimeApi {
     });
   }
 
+  /** Connects before there is anything to ask. */
+  async connect() {
+    await new Promise((resolve, reject) => {
+      this.connected().once('connect', resolve).once('error', reject);
+    });
+    this.socket.unref();
+  }
+
   connected() {
     if (this.socket === null) {
       const socket = net.connect({ host: this.host, port: this.port, noDelay: true });

@@ -27,6 +27,9 @@ _REASONS: Final = {
     405: "Method Not Allowed",
     413: "Request Entity Too Large",
 }
+_HEADS: Final = {
+    status: f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n" for status, reason in _REASONS.items()
+}
 ACCEPTED: Final = b'{"status":"OK"}\n'
 Headers = list[tuple[str, str]]
 
@@ -106,12 +109,13 @@ class Connection:
 
     def answer(self, status: int, body: bytes, headers: Headers | None = None) -> None:
         """Sends a JSON answer."""
-        head = [f"HTTP/1.1 {status} {_REASONS[status]}", "Content-Type: application/json"]
-        # A trace header or client context comes from whoever invoked: it must not end the line.
-        head += [f"{name}: {value.translate(_ONE_LINE)}" for name, value in headers or []]
-        head += [f"Content-Length: {len(body)}", "", ""]
+        head = _HEADS[status]
+        for name, value in headers or ():
+            # A trace header or client context comes from whoever invoked: it must not end the line.
+            text = value if value.isprintable() else value.translate(_ONE_LINE)
+            head += f"{name}: {text}\r\n"
         if self._socket.fileno() >= 0:
-            self._outbox.send("\r\n".join(head).encode() + body)
+            self._outbox.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
     def refuse(self, status: int, kind: str, text: str) -> None:
         self.answer(status, json.dumps({"errorMessage": text, "errorType": kind}).encode())
@@ -128,11 +132,11 @@ class Connection:
     def on_header(self, name: bytes, value: bytes) -> None:
         fields = self.headers if self._in_head else self.trailers
         if len(fields) < _MAX_FIELDS:
-            fields[name.decode("latin-1").lower()] = value.decode("latin-1")
+            fields[name.lower().decode("latin-1")] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         self._in_head, self._silent_bytes = False, 0
-        if self.headers.get("expect", "").lower() == "100-continue":
+        if "expect" in self.headers and self.headers["expect"].lower() == "100-continue":
             self._outbox.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.method = self._parser.get_method().decode()
         self._is_streaming = self._server.has_head(self)

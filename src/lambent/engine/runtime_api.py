@@ -10,8 +10,8 @@ streaming in a custom runtime"; facts sheet sections 8 and 13.
 import base64
 import binascii
 import json
+import os
 import socket
-import uuid
 from typing import Any, Final
 
 from lambent.engine.frames import INIT, UNSTARTABLE, Listener, frame
@@ -66,7 +66,7 @@ class RuntimeApi(InsideApi):
     def invoke(self, header: dict[str, Any], payload: bytes) -> None:
         """Hands the event to the runtime that waits in /next, or to the next one that asks."""
         self.asks = False
-        self._invocation_id = str(uuid.uuid4())
+        self._invocation_id = _invocation_id()
         self._current = self._last = header["request_id"]
         self._wants_stream = header.get("stream", False)
         headers = [
@@ -122,9 +122,11 @@ class RuntimeApi(InsideApi):
 
     def has_head(self, connection: Connection) -> bool:
         """The head of a request is there; whether its body is passed on as it comes."""
+        if not self._wants_stream or connection.method != "POST" or not _is_streamed(connection.headers):
+            return False
         match self._parts(connection):
-            case ["invocation", request_id, "response"] if connection.method == "POST":
-                return _is_streamed(connection.headers) and self._begin_stream(connection, request_id)
+            case ["invocation", request_id, "response"]:
+                return self._begin_stream(connection, request_id)
         return False
 
     def serve(self, connection: Connection) -> None:
@@ -194,9 +196,9 @@ class RuntimeApi(InsideApi):
     def _begin_stream(self, connection: Connection, request_id: str) -> bool:
         """The head of a streaming POST /invocation/{id}/response has come. Whether its body goes on as it comes.
 
-        It does where the invocation wants a stream. Otherwise the body is collected, as any other response.
+        It does where the invocation wants a stream and this is its answer. Otherwise the body is collected.
         """
-        if not self._wants_stream or self._refusal(connection, request_id):
+        if self._refusal(connection, request_id):
             return False
         self._current = None
         self._streaming = connection
@@ -263,6 +265,12 @@ def _error_type(connection: Connection) -> str | None:
     """What the runtime calls an error, `Category.Reason`, whatever is in its document."""
     kind = connection.headers.get("lambda-runtime-function-error-type", "")
     return kind[:_MAX_TYPE] if kind.isprintable() and kind else None
+
+
+def _invocation_id() -> str:
+    """A random UUID, version 4, in a fourth of the time that `uuid` takes."""
+    text = os.urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
 
 
 def _trailing_error(trailers: dict[str, str]) -> tuple[str, bytes] | None:

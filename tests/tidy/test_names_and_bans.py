@@ -1,6 +1,7 @@
 """What we do not write: homeless modules, orphaned tasks, patched modules, sleeping tests, traces of a machine."""
 
 import ast
+import collections
 import re
 import subprocess
 
@@ -25,6 +26,12 @@ _MACHINE = re.compile(r"/work" + r"/|/root" + r"/|\.libr" + r"ary\b")
 
 def test_every_module_is_named_for_what_it_is():
     assert [path for path in source.modules("src") if path.stem.strip("_") in _HOMELESS] == []
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports them by their name alone, so that one of two could not be collected."""
+    names = collections.Counter(path.name for path in source.modules("tests") if path.name.startswith("test_"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_every_task_has_a_parent():

@@ -41,12 +41,14 @@ dev: .venv/.stamp-dev
 demo: .venv/.stamp
 	@$(BIN)/python examples/thumbnails/demo.py
 
-# What tests need of the system: strace shows the order of fsyncs; Go, Rust and AWS's client for Node.js are built.
+# What tests need of the system: strace shows the order of fsyncs; Go, Rust and AWS's client for Node.js are built;
+# functions go out by nftables and pasta.
 system-packages:
 	@missing=; command -v strace >/dev/null || missing=strace; \
 	command -v go >/dev/null || missing="$$missing golang-go"; command -v cargo >/dev/null || missing="$$missing cargo"; \
 	command -v autoreconf >/dev/null || missing="$$missing autoconf automake libtool"; \
 	command -v cmake >/dev/null || missing="$$missing cmake g++"; \
+	command -v nft >/dev/null || missing="$$missing nftables"; command -v pasta >/dev/null || missing="$$missing passt"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 Isolation = Literal["auto", "namespaces", "process"]
-Egress = Literal["auto", "proxy", "none"]
+Egress = Literal["auto", "veth", "pasta", "proxy", "none"]
 
 
 class ConfigError(Exception):
@@ -43,8 +43,10 @@ class Config:
     `namespaces` where the machine allows it and else, on loopback, the best level there is, with a warning."""
 
     egress: Egress = "auto"
-    """How functions reach the internet: `proxy`, by an HTTP proxy that refuses private addresses; `none`, not at all;
-    or `auto`, the best way there is, which is `proxy`. Without isolation they have this machine's network."""
+    """How functions reach the internet, and never private addresses: `veth`, by a router that this machine forwards
+    for (as root, with nftables and `net.ipv4.ip_forward`, which Lambent does not change); `pasta`, by a router that
+    pasta makes connections for (as a plain user); `proxy`, by an HTTP proxy; `none`, not at all; or `auto`, the first
+    of these that this machine allows. Without isolation they have this machine's network."""
 
     insecure: bool = False
     """Listen on an address other than loopback although any credentials are taken."""

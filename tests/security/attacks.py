@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import lambent.engine.sandbox as sandbox_package
 from lambent.engine.egress.process import Egress
-from lambent.engine.sandbox.launch import Exit, Launcher, LaunchSettings, Order, Sandbox
+from lambent.engine.sandbox.launch import Exit, Launcher, LaunchSettings, Order, Sandbox, Servers
 from lambent.engine.sandbox.probe import Walls
 from lambent.observe.log import Log
 from lambent.observe.supervise import supervise
@@ -34,6 +34,7 @@ NOBODY = 65534
 _ANSWER_LIMIT_S = 60.0
 EGRESS_UID = 309_999
 INTERNET = "127.0.0.2"  # stands for it: the only address of this machine that the egress proxy of the tests allows
+RESOLVER = "10.9.9.9"  # of the worlds of test_router_walls.py, in a network where functions may not go
 EGRESS_COMMAND = (
     sys.executable,
     "-I",
@@ -41,7 +42,8 @@ EGRESS_COMMAND = (
     f"""# the egress proxy of process {os.getpid()}
 import sys
 from lambent.engine.egress import addresses, serve
-serve.main(int(sys.argv[1]), int(sys.argv[2]), lambda address: address == "{INTERNET}" or addresses.is_allowed(address))
+allows = lambda address: address == "{INTERNET}" or addresses.is_allowed(address)
+serve.main(int(sys.argv[1]), int(sys.argv[2]), allows, lambda: ["{RESOLVER}"])
 """,
 )
 
@@ -161,9 +163,10 @@ class Inside:
 class House:
     """An event loop in a thread, and the launchers opened on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, enter: Callable[[], None] = lambda: None) -> None:
+        """All that it starts lives in the network namespace that `enter` goes to."""
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._run, args=(enter,))
         self._thread.start()
         self._stack = contextlib.AsyncExitStack()
         self._made = 0
@@ -173,6 +176,10 @@ class House:
         self.egress = Egress(EGRESS_UID if os.getuid() == 0 else 0, EGRESS_COMMAND)
         self._proxying = asyncio.run_coroutine_threadsafe(self._proxy(), self._loop)
         (self.folder / "bootstrap.py").write_text(_BOOTSTRAP)
+
+    def _run(self, enter: Callable[[], None]) -> None:
+        enter()
+        self._loop.run_forever()
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
@@ -187,10 +194,11 @@ class House:
             uid_base=310_000,
             parked=parked,
             ahead=2,
-            with_proxy=True,
-            **more,
+            **{"way": "proxy"} | more,
         )
-        opening = Launcher.open(interpreter, walls, settings, self._keep_listener, self.egress.adopt)
+        opening = Launcher.open(
+            interpreter, walls, settings, Servers(self._keep_listener, self.egress.adopt, self.egress.adopt_names)
+        )
         return self.wait(self._stack.enter_async_context(opening))
 
     def claim(self, launcher: Launcher, code: Path | None = None, **order: Any) -> Inside:
@@ -204,8 +212,11 @@ class House:
         ordered = Order(environment_id=f"e{self._made}", code_dir=code, **order)
         return Inside(self, self.wait(launcher.claim(ordered)))
 
-    def close(self) -> None:
+    def stop_launchers(self) -> None:
         self.wait(self._stack.aclose())
+
+    def close(self) -> None:
+        self.stop_launchers()
         self.wait(self._stop_proxy())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -237,14 +248,19 @@ def plain_interpreter() -> str:
     raise RuntimeError("No Python that a plain user may run; install python3.")
 
 
-def plain_launcher(folder: Path) -> Path:
-    """A stand-in for an interpreter that gives up root first, and takes the sandbox's modules from a readable copy."""
+def plain_launcher(folder: Path, before: str = "") -> Path:
+    """A stand-in for an interpreter that gives up root first, and takes the sandbox's modules from a readable copy.
+
+    `before` are commands of root's, of which the last executes its arguments.
+    """
     copy = folder / "sandbox"
     shutil.copytree(Path(sandbox_package.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(["chmod", "-R", "a+rX", copy], check=True)
     script = folder / "plain-python"
     become = f"setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups"
     # The arguments are -I -S -E, the entry's path, launch and the descriptor.
-    script.write_text(f'#!/bin/sh\nshift 4\nexec {become} {plain_interpreter()} -I -S -E {copy}/entry.py "$@"\n')
+    script.write_text(
+        f'#!/bin/sh\nshift 4\nexec {before} {become} {plain_interpreter()} -I -S -E {copy}/entry.py "$@"\n'
+    )
     script.chmod(0o755)
     return script

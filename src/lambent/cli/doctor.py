@@ -31,6 +31,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 def _examine(config: Config) -> dict[str, Any]:
     walls, findings = probe()
+    kind, reason = egress_kind(config, walls, findings)
     return {
         "version": __version__,
         "machine": f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores",
@@ -38,7 +39,7 @@ def _examine(config: Config) -> dict[str, Any]:
         "isolation": walls.level,
         "own_uids": walls.root,
         "cgroups": walls.cgroups,
-        "egress": {"kind": egress_kind(config, walls)[0], "reason": egress_kind(config, walls)[1]},
+        "egress": {"kind": kind, "reason": reason},
         "findings": [asdict(finding) for finding in findings],
         "runtimes": runtimes(config),
     }

@@ -14,7 +14,7 @@ def up(  # noqa: PLR0913  each is an option of the command
     data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept [default: .lambent].")] = None,
     ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Keep nothing.")] = False,
     isolation: Annotated[str | None, typer.Option(help="auto, namespaces or process [default: auto].")] = None,
-    egress: Annotated[str | None, typer.Option(help="auto, proxy or none [default: auto].")] = None,
+    egress: Annotated[str | None, typer.Option(help="auto, veth, pasta, proxy or none [default: auto].")] = None,
     config: Annotated[Path | None, typer.Option(help="A file with settings [default: lambent.toml].")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a login.")] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error or off.")] = None,

@@ -84,20 +84,18 @@ def defaults(spec: FunctionSpec, place: Place) -> dict[str, str]:
         # Not reserved: a function may point its clients elsewhere, as it may on AWS.
         result["AWS_ENDPOINT_URL"] = place.endpoint_url
     if place.proxy_url and not spec.in_vpc:
-        result |= _proxied(place.proxy_url, spec.environment)
+        result |= _proxied(place.proxy_url, spec)
     return result
 
 
-def _proxied(url: str, own: Mapping[str, str]) -> dict[str, str]:
+def _proxied(url: str, spec: FunctionSpec) -> dict[str, str]:
     """What makes HTTP clients use the proxy, in both spellings. A function that sets one of them has set both."""
     wanted = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": _NOT_PROXIED}
-    theirs = {name.upper() for name in own}
+    theirs = {name.upper() for name in spec.environment}
     left = {name: value for name, value in wanted.items() if name not in theirs}
-    return {
-        "NODE_USE_ENV_PROXY": "1",  # Node.js looks at the others only then
-        **left,
-        **{name.lower(): value for name, value in left.items()},
-    }
+    # Node.js looks at the others only then, and takes some 40 ms longer to start.
+    node = {"NODE_USE_ENV_PROXY": "1"} if spec.runtime.startswith("nodejs") else {}
+    return {**node, **left, **{name.lower(): value for name, value in left.items()}}
 
 
 def _of_language(runtime: str, place: Place) -> dict[str, str]:

@@ -19,12 +19,13 @@ import lambent
 from lambent import __version__
 from lambent.clock import Clock
 from lambent.config import Config
+from lambent.engine.egress.addresses import CLOSED_V4
 from lambent.engine.egress.process import COMMAND, Egress
 from lambent.engine.interpreters import Interpreters, NoInterpreterError
 from lambent.engine.javascript import NodeInterpreters
 from lambent.engine.launchers import Launchers
 from lambent.engine.runtimes import Runtimes, Stem
-from lambent.engine.sandbox.launch import Launcher, LauncherFailed, LaunchSettings
+from lambent.engine.sandbox.launch import Launcher, LauncherFailed, LaunchSettings, Servers
 from lambent.engine.sandbox.probe import Walls, probe
 from lambent.engine.sandbox.runtime_packages import runtime_contents
 from lambent.engine.sandbox.sweep import sweep
@@ -39,7 +40,6 @@ from lambent.node.start import (
     bound,
     check_address,
     data_folder,
-    egress_kind,
     raise_descriptor_limit,
     walls_for,
 )
@@ -108,7 +108,7 @@ class Node:
                 log=log,
                 runtimes=_runtimes(config),
             )
-            if egress_kind(config, walls)[0] == "proxy":
+            if walls.level == "namespaces" and walls.way != "none":
                 node._egress = Egress(config.uid_base - 1 if walls.root else 0, egress_command)
             node.scratch.mkdir(mode=0o700, exist_ok=True)
             await asyncio.to_thread(sweep, node.scratch)  # what a killed node left
@@ -229,7 +229,7 @@ class Node:
     def _place(self) -> Place:
         endpoint = f"http://127.0.0.1:{self.port}"
         if self.walls.level != "process":
-            return Place(endpoint_url=endpoint, proxy_url=PROXY_URL if self._egress else "")
+            return Place(endpoint_url=endpoint, proxy_url=PROXY_URL if self.walls.way == "proxy" else "")
         packages = self.scratch / "runtime"
         packages.mkdir(exist_ok=True)
         for name, path in runtime_contents(_GUEST).items():
@@ -245,7 +245,8 @@ class Node:
             bootstrap=_GUESTS / "program/start.py" if stem.executes else _GUEST / "bootstrap.py",
             scratch=self.scratch,
             gateway_port=self.port,
-            with_proxy=self._egress is not None,
+            way=self.walls.way,
+            closed=CLOSED_V4,
             uid_base=self.config.uid_base + self._launched * _UIDS_PER_LAUNCHER,
             parked=self.config.parked_environments,
             head_starts=self.config.head_starts if stem.executes else 0,
@@ -254,8 +255,9 @@ class Node:
             hidden=(self.home,),
         )
         self._launched += 1
-        on_proxy = self._egress.adopt if self._egress else None
-        async with Launcher.open(stem.interpreter, self.walls, settings, self._adopt, on_proxy) as one:
+        egress = self._egress
+        servers = Servers(self._adopt, egress.adopt, egress.adopt_names) if egress else Servers(self._adopt)
+        async with Launcher.open(stem.interpreter, self.walls, settings, servers) as one:
             yield one
 
     def _adopt(self, sock: socket.socket, _environment_id: str) -> Callable[[], None]:

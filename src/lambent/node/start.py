@@ -6,10 +6,21 @@ import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Final
 
 from lambent.config import Config
-from lambent.engine.sandbox.probe import PROCESS, Finding, Walls
+from lambent.engine.sandbox.probe import PROCESS, Finding, Walls, Way
 from lambent.store.folder import DataFolder, FolderInUseError
+
+_EXTRAS: Final = ("cgroups", "own uids", "egress by veth", "egress by pasta")
+_OTHER_WAYS: Final = "--egress proxy needs nothing of the machine; `lambent doctor` says more."
+_WAYS: Final = {
+    "veth": "this machine forwards, and private addresses are refused",
+    "pasta": "pasta makes the connections, and private addresses are refused",
+    "proxy": "an HTTP proxy that refuses private addresses; HTTP_PROXY and HTTPS_PROXY name it to functions",
+    "none": "the setting `egress` says so",
+}
 
 Probe = Callable[[], tuple[Walls, list[Finding]]]
 
@@ -48,8 +59,8 @@ async def walls_for(config: Config, probe: Probe) -> tuple[Walls, list[str]]:
         return PROCESS, []
     walls, findings = await asyncio.to_thread(probe)
     if walls.level == "namespaces":
-        return walls, []
-    wrong = [finding for finding in findings if not finding.ok and finding.name not in ("cgroups", "own uids")]
+        return replace(walls, way=way_out(config, walls, findings)), []
+    wrong = [finding for finding in findings if not finding.ok and finding.name not in _EXTRAS]
     reasons = "; ".join(f"{finding.name}: {finding.detail}" for finding in wrong)
     remedy = next((finding.remedy for finding in wrong if finding.remedy), "")
     if config.isolation == "namespaces" or not _is_loopback(config.host):
@@ -60,13 +71,28 @@ async def walls_for(config: Config, probe: Probe) -> tuple[Walls, list[str]]:
     return walls, [f"functions run without isolation here ({reasons}). Run trusted code only; see `lambent doctor`."]
 
 
-def egress_kind(config: Config, walls: Walls) -> tuple[str, str]:
-    """How functions reach the internet, `proxy`, `host` or `none`, and why."""
+def way_out(config: Config, walls: Walls, findings: list[Finding]) -> Way:
+    """The way out that the settings ask for, or the best one. StartRefused: this machine lacks what was asked for."""
+    if config.egress == "auto":
+        return walls.way
+    if config.egress in ("veth", "pasta") and config.egress != walls.way:
+        found = next(finding for finding in findings if finding.name == f"egress by {config.egress}")
+        raise StartRefused(
+            f"egress is {config.egress}, which does not work here: {found.detail}.",
+            f"{found.remedy}\n{_OTHER_WAYS}".strip(),
+        )
+    return config.egress
+
+
+def egress_kind(config: Config, walls: Walls, findings: list[Finding]) -> tuple[str, str]:
+    """How functions reach the internet, `veth`, `pasta`, `proxy`, `host` or `none`, and what that means."""
     if walls.level == "process":
         return "host", "without isolation, functions have this machine's network"
-    if config.egress == "none":
-        return "none", "the setting `egress` says so"
-    return "proxy", "an HTTP proxy that refuses private addresses; HTTP_PROXY and HTTPS_PROXY name it to functions"
+    try:
+        way = way_out(config, walls, findings)
+    except StartRefused as refused:
+        return "refused", refused.what
+    return way, _WAYS[way]
 
 
 def raise_descriptor_limit() -> None:

@@ -9,29 +9,26 @@ import struct
 import sys
 from typing import Final
 
-_CLOSED_V4: Final = tuple(
-    map(
-        ipaddress.IPv4Network,
-        (
-            "0.0.0.0/8",  # this host
-            "10.0.0.0/8",  # private
-            "100.64.0.0/10",  # behind a carrier's NAT; one cloud's metadata too
-            "127.0.0.0/8",  # loopback
-            "168.63.129.16/32",  # Azure's control address, which every machine there reaches
-            "169.254.0.0/16",  # link-local: the metadata of most clouds
-            "172.16.0.0/12",  # private
-            "192.0.0.0/24",  # protocols; one cloud's metadata too
-            "192.0.2.0/24",  # documentation
-            "192.88.99.0/24",  # relays to IPv6
-            "192.168.0.0/16",  # private
-            "198.18.0.0/15",  # benchmarks
-            "198.51.100.0/24",  # documentation
-            "203.0.113.0/24",  # documentation
-            "224.0.0.0/4",  # multicast
-            "240.0.0.0/4",  # reserved, and broadcast
-        ),
-    )
+CLOSED_V4: Final = (
+    "0.0.0.0/8",  # this host
+    "10.0.0.0/8",  # private
+    "100.64.0.0/10",  # behind a carrier's NAT; one cloud's metadata too
+    "127.0.0.0/8",  # loopback
+    "168.63.129.16/32",  # Azure's control address, which every machine there reaches
+    "169.254.0.0/16",  # link-local: the metadata of most clouds
+    "172.16.0.0/12",  # private
+    "192.0.0.0/24",  # protocols; one cloud's metadata too
+    "192.0.2.0/24",  # documentation
+    "192.88.99.0/24",  # relays to IPv6
+    "192.168.0.0/16",  # private
+    "198.18.0.0/15",  # benchmarks
+    "198.51.100.0/24",  # documentation
+    "203.0.113.0/24",  # documentation
+    "224.0.0.0/4",  # multicast
+    "240.0.0.0/4",  # reserved, and broadcast
 )
+"""The IPv4 networks that no function reaches, as text."""
+_CLOSED_V4: Final = tuple(map(ipaddress.IPv4Network, CLOSED_V4))
 _OPEN_V6: Final = ipaddress.IPv6Network("2000::/3")  # all that has been given out; mapped and private ones lie outside
 _CLOSED_V6: Final = tuple(
     map(

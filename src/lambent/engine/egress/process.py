@@ -1,7 +1,7 @@
-"""The node's side of the proxy: its process, and the listeners that it serves.
+"""The node's side of the way out: its process, and the sockets that it serves.
 
-The node keeps a copy of each listener: should the process end, the next one is given all of them, and connections that
-come meanwhile wait.
+The node keeps a copy of each: should the process end, the next one is given all of them, and connections that come
+meanwhile wait.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from lambent.engine.egress.serve import ADOPT, DROP
+from lambent.engine.egress.serve import ADOPT, DROP, NAMES
 
 COMMAND: Final = (sys.executable, "-I", "-m", "lambent.engine.egress.serve")
 _STOP_LIMIT_S: Final = 5.0
@@ -23,7 +23,7 @@ class ProxyEnded(Exception):
 
 
 class Egress:
-    """The proxy, for the environments whose listeners it is given.
+    """The proxy, for the environments whose listeners it is given, and the resolver of launchers' routers.
 
     `uid` is the host user that its process becomes, as root; `command` starts it and is given the number of its
     control socket and the uid. A process that has not ended `stop_limit_s` after it was told to, is killed.
@@ -33,19 +33,29 @@ class Egress:
         self._stop_limit_s = stop_limit_s
         self._command = [*command]
         self._uid = uid
-        self._listeners: dict[str, socket.socket] = {}
+        self._kept: dict[str, tuple[bytes, tuple[socket.socket, ...]]] = {}  # what was ordered by id, and for what
+        self._routers = 0
         # One order or two for each environment there is: what waits is bounded by their number.
         self._unsent: deque[tuple[bytes, str]] = deque()
         self._control: socket.socket | None = None
 
     def adopt(self, listener: socket.socket, environment_id: str) -> Callable[[], None]:
-        """Serve an environment, until what this returns is called."""
-        self._listeners[environment_id] = listener
-        self._send(ADOPT, environment_id)
+        """Be an environment's proxy, until what this returns is called."""
+        return self._keep(ADOPT, environment_id, listener)
+
+    def adopt_names(self, udp: socket.socket, tcp: socket.socket) -> Callable[[], None]:
+        """Be a router's resolver, likewise."""
+        self._routers += 1
+        return self._keep(NAMES, f"router {self._routers}", udp, tcp)
+
+    def _keep(self, order: bytes, whose: str, *sockets: socket.socket) -> Callable[[], None]:
+        self._kept[whose] = (order, sockets)
+        self._send(order, whose)
 
         def close() -> None:
-            self._listeners.pop(environment_id).close()
-            self._send(DROP, environment_id)
+            for sock in self._kept.pop(whose)[1]:
+                sock.close()
+            self._send(DROP, whose)
 
         return close
 
@@ -53,14 +63,14 @@ class Egress:
         """Run the process until cancelled.
 
         Raises:
-            ProxyEnded: it ended by itself; running again gives the next one all listeners.
+            ProxyEnded: it ended by itself; running again gives the next one all sockets.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with ours:
             with theirs:
                 process = await self._start(theirs.fileno())
-            self._unsent = deque((ADOPT, environment_id) for environment_id in self._listeners)
+            self._unsent = deque((order, whose) for whose, (order, _) in self._kept.items())
             self._control = ours
             try:
                 self._flush()
@@ -83,10 +93,10 @@ class Egress:
             start_new_session=True,
         )
 
-    def _send(self, order: bytes, environment_id: str) -> None:
+    def _send(self, order: bytes, whose: str) -> None:
         if self._control is None:
             return  # the next one is told of all that there are
-        self._unsent.append((order, environment_id))
+        self._unsent.append((order, whose))
         if len(self._unsent) == 1:
             self._flush()
 
@@ -95,12 +105,11 @@ class Egress:
         assert control is not None
         loop = asyncio.get_running_loop()
         while self._unsent:
-            order, environment_id = self._unsent[0]
-            listener = self._listeners.get(environment_id) if order == ADOPT else None
+            order, whose = self._unsent[0]
+            _, sockets = self._kept.get(whose, (order, ())) if order != DROP else (order, ())
             try:
-                if listener or order == DROP:
-                    fds = [listener.fileno()] if listener else []
-                    socket.send_fds(control, [order + environment_id.encode()], fds)
+                if sockets or order == DROP:
+                    socket.send_fds(control, [order + whose.encode()], [sock.fileno() for sock in sockets])
             except BlockingIOError:
                 loop.add_writer(control, self._flush)
                 return

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from lambent.engine.sandbox import cgroups, processes, wire
 from lambent.engine.sandbox.memory_watch import CgroupMemory, MemoryWatch, ProcessMemory
-from lambent.engine.sandbox.probe import Walls
+from lambent.engine.sandbox.probe import Walls, Way
 from lambent.engine.sandbox.sweep import MOUNTPOINT, sweep
 
 _ENTRY: Final = Path(__file__).with_name("entry.py")
@@ -29,6 +29,7 @@ _STOP_LIMIT_S: Final = 10.0  # a launcher with 1,000 environments takes about on
 _LISTENERS: Final[tuple[str, ...]] = ("listener", "proxy")
 
 OnListener = Callable[[socket.socket, str], Callable[[], None]]
+OnNames = Callable[[socket.socket, socket.socket], Callable[[], None]]
 
 
 class LauncherFailed(OSError):
@@ -39,15 +40,32 @@ class EnvironmentRefused(Exception):
     """One environment could not be made or given its code; the text says which step failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Who serves what launchers listen on for their environments; each says how to end it. None: nobody does.
+
+    `platform` and `proxy` get a listener of each environment, with its id; `names` the two sockets, for UDP and TCP,
+    on which a router is asked for names.
+    """
+
+    platform: OnListener | None = None
+    proxy: OnListener | None = None
+    names: OnNames | None = None
+
+
+NO_SERVERS: Final = Servers()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchSettings:
     """What a launcher is told at its start.
 
     `runtime` is what functions find at /var/runtime: {name: file or folder of the platform}. `gateway_port` is where
-    environments reach the platform on their own 127.0.0.1; 0 means not at all. `with_proxy` gives them a port for the
-    egress proxy. `uid_base` is the first of the host uids of this launcher's environments (one each, from a range of
-    its own), used only as root. Where environments execute a program, /var/lang is not the launcher's own interpreter
-    but empty. `scratch` is a folder of the node's own. `hidden` are folders that functions must not
+    environments reach the platform on their own 127.0.0.1; 0 means not at all. `way` is how they reach the internet,
+    and `closed` are the networks that a router leads nowhere to. `uid_base` is the first of the host uids of this
+    launcher's environments (one each, from a range of its own), used only as root. Where environments execute a
+    program, /var/lang is not the launcher's own interpreter but empty. `scratch` is a folder of the node's own.
+    `hidden` are folders that functions must not
     see even if they lie in /usr or beside the interpreter: the data folder, above all. `parked` environments wait
     complete, and for `ahead` more the slow parts are made. At most `head_starts` wait with a program that runs already.
     """
@@ -55,7 +73,8 @@ class LaunchSettings:
     bootstrap: Path
     scratch: Path
     gateway_port: int = 0
-    with_proxy: bool = False
+    way: Way = "none"
+    closed: tuple[str, ...] = ()
     uid_base: int = 200_000
     parked: int = 12
     ahead: int = 64
@@ -240,13 +259,11 @@ class Sandbox:
 class Launcher:
     """A launcher process, and the environments that were claimed from it."""
 
-    def __init__(
-        self, sock: socket.socket, walls: Walls, on_listener: OnListener | None, on_proxy: OnListener | None
-    ) -> None:
+    def __init__(self, sock: socket.socket, walls: Walls, servers: Servers) -> None:
         self._sock = sock
         self._walls = walls
-        self._on_listener = on_listener
-        self._on_proxy = on_proxy
+        self._servers = servers
+        self._close_names: Callable[[], None] = lambda: None
         self._reader = wire.Reader(sock)
         self._unsent = b""
         self._claims: dict[str, tuple[Order, asyncio.Future[Sandbox]]] = {}
@@ -264,8 +281,7 @@ class Launcher:
         interpreter: Path,
         walls: Walls,
         settings: LaunchSettings,
-        on_listener: OnListener | None = None,
-        on_proxy: OnListener | None = None,
+        servers: Servers = NO_SERVERS,
     ) -> AsyncIterator["Launcher"]:
         """A launcher for that interpreter; leaving the block ends all its environments and the process.
 
@@ -277,7 +293,7 @@ class Launcher:
         ours.setblocking(False)
         with theirs:
             process = _start(interpreter, theirs)
-        launcher = cls(ours, walls, on_listener, on_proxy)
+        launcher = cls(ours, walls, servers)
         loop = asyncio.get_running_loop()
         loop.add_reader(ours.fileno(), launcher._on_readable)
         try:
@@ -311,6 +327,7 @@ class Launcher:
             "trees": {place: str(path) for place, path in order.trees.items()},
             "memory_mb": order.memory_mb,
             "ephemeral_mb": order.ephemeral_mb,
+            "with_egress": order.with_egress,
             "heir_of": order.heir_of,
             "file_systems": [(target, str(folder)) for target, folder in order.file_systems],
             "head_start": order.head_start,
@@ -339,6 +356,7 @@ class Launcher:
     def _on_message(self, message: dict[str, Any]) -> None:
         match message["op"]:
             case "ready":
+                self._serve_names(message["fds"])
                 self._ready.set_result(None)
             case "failed":
                 self._ready.set_exception(LauncherFailed(message["error"]))
@@ -367,11 +385,21 @@ class Launcher:
         if future.done():  # whoever asked was cancelled
             sandbox.discard()
             return
-        sandbox.serve_listener("listener", self._on_listener)
+        sandbox.serve_listener("listener", self._servers.platform)
         future.set_result(sandbox)
         # Whoever claimed it goes first: who connects before the proxy knows of it, waits.
-        serve = self._on_proxy if order.with_egress else None
+        serve = self._servers.proxy if order.with_egress else None
         asyncio.get_running_loop().call_soon(sandbox.serve_listener, "proxy", serve)
+
+    def _serve_names(self, fds: dict[str, int]) -> None:
+        if not fds:
+            return
+        udp, tcp = (socket.socket(fileno=fds[name]) for name in ("udp", "tcp"))
+        if self._servers.names:
+            self._close_names = self._servers.names(udp, tcp)
+        else:
+            udp.close()
+            tcp.close()
 
     def _ask(self, what: str, environment_id: str, **more: int) -> None:
         self._send({"op": what, "id": environment_id, **more})
@@ -406,6 +434,7 @@ class Launcher:
         loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._reader.close()
+        self._close_names()
         self.ended.set_result(None)
         if not self._ready.done():
             self._ready.set_exception(reason)
@@ -444,7 +473,8 @@ def _opening_message(walls: Walls, settings: LaunchSettings, mountpoint: Path, p
         "mountpoint": str(mountpoint),
         "bootstrap": str(settings.bootstrap),
         "gateway_port": settings.gateway_port,
-        "with_proxy": settings.with_proxy,
+        "way": settings.way,
+        "closed": settings.closed,
         "uid_base": settings.uid_base,
         "executes": settings.executes,
         "head_starts": settings.head_starts,

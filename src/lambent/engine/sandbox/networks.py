@@ -2,7 +2,7 @@
 
 Making one costs about two milliseconds, entering one a fraction, so they are kept and used again. A socket belongs to
 the namespace it was made in wherever it is held: the launcher makes the listeners, the node serves the platform's port
-and the egress proxy its own, and no other way leads out.
+and the egress proxy its own. Where there is a router, a link leads there; no other way leads out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ import struct
 
 from lambent.engine.sandbox import kernel
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambent.engine.sandbox import routers
+
 RUNTIME_API_ADDRESS = "169.254.100.1"  # as on AWS
 RUNTIME_API_PORT = 9001
 PROXY_PORT = 80  # at the same address; functions cannot listen on it, so none misses it
@@ -27,23 +31,39 @@ _BACKLOG = 128
 class Network:
     """One network namespace, held open by its descriptor."""
 
-    def __init__(self, *, with_proxy: bool = False) -> None:
-        """Make it, and leave the calling process inside. `proxy` is the egress proxy's listener, if there is one."""
+    def __init__(self, *, with_proxy: bool = False, router: routers.Router | None = None) -> None:
+        """Make it, and leave the calling process inside.
+
+        `proxy` is the egress proxy's listener, if there is one; `link` what leads to the router instead.
+        """
         kernel.unshare(kernel.CLONE_NEWNET)
         self.fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         _raise_loopback()
         self.proxy = listen(RUNTIME_API_ADDRESS, PROXY_PORT) if with_proxy else None
+        self.link = router.link() if router else None
 
     def enter(self) -> None:
         kernel.setns(self.fd, kernel.CLONE_NEWNET)
 
+    def shut(self) -> None:
+        """Leave the environment no way to the router. The calling process is inside afterwards."""
+        if self.link:
+            self.enter()
+            self.link.close()
+
     def forget(self) -> None:
-        """Turn away who still waits at the proxy's port: the environment that called is gone."""
+        """The environment that was here is gone: turn away who still waits at the proxy's port, change the address.
+
+        The calling process may be inside afterwards.
+        """
         if self.proxy:
             self.proxy.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 while True:
                     self.proxy.accept()[0].close()
+        if self.link:
+            self.shut()
+            self.link.open()
 
     def close(self) -> None:
         os.close(self.fd)

@@ -12,13 +12,21 @@ _ENTRY: Final = Path(__file__).with_name("entry.py")
 _LIMIT_S: Final = 20.0
 
 
+Way = Literal["veth", "pasta", "proxy", "none"]
+"""How environments reach the internet: by a router with a veth pair to the host or with pasta, by a proxy, or not."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walls:
-    """The walls in use. `root`: each environment has a host uid of its own. `cgroups`: None means no limits."""
+    """The walls in use. `root`: each environment has a host uid of its own. `cgroups`: None means no limits.
+
+    `way` is the best way out there is; the proxy needs nothing of the machine.
+    """
 
     level: Literal["namespaces", "process"]
     root: bool = False
     cgroups: Literal["v1", "v2"] | None = None
+    way: Way = "proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +57,4 @@ def probe() -> tuple[Walls, list[Finding]]:
     findings = [Finding(*row) for row in found["findings"]]
     if not found["namespaces"]:
         return PROCESS, findings
-    return Walls(level="namespaces", root=found["root"], cgroups=found["cgroups"]), findings
+    return Walls(level="namespaces", root=found["root"], cgroups=found["cgroups"], way=found["way"]), findings

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 USER_ID = 993
+ROUTER_ADDRESS = "169.254.100.2"  # as every environment with a way out sees its router, which looks up names
 USER = "sbx_user1051"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix")
 _NEEDLESS = ("/usr/src", "/usr/local/src")
@@ -35,7 +36,6 @@ _ETC_FILES = {
     "group": f"root:x:0:\n{USER}:x:{USER_ID}:\n",
     "hosts": "127.0.0.1 localhost sandbox.localdomain sandbox\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-    "resolv.conf": "",
 }
 _MASKED = (
     "acpi", "asound", "bus", "config.gz", "driver", "fs", "irq", "kallsyms", "kcore", "key-users", "keys", "kmsg",
@@ -53,10 +53,14 @@ class Contents:
     places for one instead.
     """
 
-    def __init__(self, prefixes: list[str], runtime: dict[str, str], executes: bool = False) -> None:
+    def __init__(
+        self, prefixes: list[str], runtime: dict[str, str], executes: bool = False, has_router: bool = False
+    ) -> None:
         self.prefixes = prefixes
         self.runtime = runtime
         self.executes = executes
+        # Without a router nobody can be asked for names: an empty file means 127.0.0.1, which refuses at once.
+        self.resolver = f"nameserver {ROUTER_ADDRESS}\n" if has_router else ""
 
 
 class RootFS:
@@ -117,7 +121,7 @@ def _fill(root: str, contents: Contents) -> None:
         kernel.mount(f"/dev/{name}", f"{root}/dev/{name}", None, kernel.MS_BIND)
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         os.symlink(f"/proc/self/fd{target}", f"{root}/dev/{name}")
-    _fill_etc(f"{root}/etc")
+    _fill_etc(f"{root}/etc", contents.resolver)
     for name, path in contents.runtime.items():
         target = f"{root}/var/runtime/{name}"
         if os.path.isdir(path):
@@ -179,8 +183,8 @@ def _bind(source: str, target: str) -> None:
     kernel.set_mount_attributes(0, target, _READ_ONLY)
 
 
-def _fill_etc(etc: str) -> None:
-    for name, text in _ETC_FILES.items():
+def _fill_etc(etc: str, resolver: str) -> None:
+    for name, text in {**_ETC_FILES, "resolv.conf": resolver}.items():
         with open(f"{etc}/{name}", "w", encoding="ascii") as file:
             file.write(text)
     left = _ETC_COPY_LIMIT

@@ -1,21 +1,26 @@
-"""Takes away what launchers that were killed left behind: cgroups with processes in them, and mountpoints.
+"""Takes away what launchers that were killed left behind: cgroups with processes, mountpoints, nftables tables.
 
-A launcher's folders are named after its process id and start time, so whether it lives can be told for certain.
-Network and mount namespaces need no sweeping: the kernel frees them with their last process.
+A launcher's folders are named after its process id and start time, so whether it lives can be told for certain; its
+table on the host after its link there, which the kernel takes away with the launcher's router. Namespaces need no
+sweeping: the kernel frees them with their last process.
 """
 
 import contextlib
 import os
+import re
 import signal
+import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Final
 
-from lambent.engine.sandbox import cgroups, processes
+from lambent.engine.sandbox import cgroups, processes, routers
 
 MOUNTPOINT: Final = "launcher-"
 """How folders that launchers mount their roots on are called, with the launcher's process id behind it."""
 
+_TABLE: Final = re.compile(f"{routers.HOST_LINK}[0-9]+")
 _LIMIT_S: Final = 2.0
 _PAUSE_S: Final = 0.005
 
@@ -34,7 +39,18 @@ def sweep(scratch: Path) -> int:
         if pid.isdecimal() and processes.start_time(int(pid)) is None:
             with contextlib.suppress(OSError):
                 mountpoint.rmdir()
+    if os.getuid() == 0 and (nft := routers.program("nft")):
+        _sweep_tables(nft)
     return swept
+
+
+def _sweep_tables(nft: str) -> None:
+    """Those whose link is gone: they match nothing any more."""
+    listed = subprocess.run([nft, "list", "tables", "inet"], capture_output=True, text=True, check=False)
+    for line in listed.stdout.splitlines():
+        name = line.rpartition(" ")[2]
+        if _TABLE.fullmatch(name) and name not in {link for _, link in socket.if_nameindex()}:
+            subprocess.run([nft, "delete", "table", "inet", name], capture_output=True, check=False)
 
 
 def _is_left_over(name: str) -> bool:

@@ -9,7 +9,7 @@ import signal
 import socket
 import tempfile
 
-from lambent.engine.sandbox import cgroups, kernel, landlock, namespaces, networks, rootfs, seccomp
+from lambent.engine.sandbox import cgroups, kernel, landlock, namespaces, networks, rootfs, seccomp, ways
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Finding:
 
 
 def main() -> None:
-    """Print {"namespaces", "root", "cgroups", "findings"}."""
+    """Print {"namespaces", "root", "cgroups", "way", "findings"}."""
     root = os.getuid() == 0 and _try(lambda: kernel.unshare(kernel.CLONE_NEWNS)) is None
     walls = [
         Finding("user namespace", _try(_own_user), "one user inside, mapped from outside", _USER_NAMESPACES),
@@ -63,10 +63,13 @@ def main() -> None:
             "Use Linux 5.19 or newer, started with landlock in lsm=.",
         ),
     ]
+    way, tried = _try_ways(root=root)
+    extras += tried
     answer = {
         "namespaces": all(wall.ok for wall in walls),
         "root": root,
         "cgroups": version,
+        "way": way,
         "findings": [finding.row for finding in (*walls, *extras)],
     }
     print(json.dumps(answer))
@@ -176,6 +179,19 @@ def _landlock() -> None:
     with contextlib.suppress(PermissionError):
         os.listdir("/")
         raise OSError("it let the root be read")
+
+
+def _try_ways(*, root: bool) -> tuple[str, list[Finding]]:
+    """The best way out, and what was found of each."""
+    best, findings = "proxy", []
+    for way in ways.WAYS:
+        missing, remedy = way.missing(root=root)
+        said = missing or _try(way.trial)
+        remedy = way.remedy if said == ways.NOT_PASSED_ON else remedy
+        findings.append(Finding(f"egress by {way.name}", said, way.detail, remedy))
+        if said is None and best == "proxy":
+            best = way.name
+    return best, findings
 
 
 def _try_cgroups() -> tuple[str | None, Finding]:

@@ -13,7 +13,17 @@ import socket
 import sys
 import traceback
 
-from lambent.engine.sandbox import cgroups, file_systems, kernel, landlock, namespaces, networks, rootfs, seccomp
+from lambent.engine.sandbox import (
+    cgroups,
+    file_systems,
+    kernel,
+    landlock,
+    namespaces,
+    networks,
+    rootfs,
+    routers,
+    seccomp,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,6 +115,10 @@ class ProcessWalls:
     def prepare_one(self) -> None:
         """Make one thing ahead."""
 
+    def names(self) -> dict[str, int]:
+        """Where its environments ask for names: as this machine does."""
+        return {}
+
     def close(self) -> None:
         """Every environment is gone."""
 
@@ -134,19 +148,31 @@ class NamespaceWalls:
         self._serve = serve
         self._niceness = namespaces.put_launcher_first()
         self._gateway_port: int = settings["gateway_port"]
-        self._with_proxy: bool = settings["with_proxy"]
+        self._with_proxy = settings["way"] == "proxy"
         self._uid_base: int | None = settings["uid_base"] if settings["root"] else None
         self._ahead: int = settings["ahead"]
+        way: str = settings["way"]
+        pasta = routers.Pasta() if way == "pasta" else None  # it stays outside
         self._become_private()
         self._cgroups = cgroups.open_cgroups(settings["name"]) if settings["cgroups"] else None
         if settings["cgroups"] and self._cgroups is None:
             raise OSError("cgroups: refused, although the probe could make one")
         self._seccomp = seccomp.program(aarch64=kernel.AARCH64)
         self._landlock = landlock.version()
-        contents = rootfs.Contents(_interpreter_prefixes(), settings["runtime"], settings["executes"])
+        contents = rootfs.Contents(
+            _interpreter_prefixes(), settings["runtime"], settings["executes"], way in routers.WAYS
+        )
         self._root = rootfs.RootFS(settings["mountpoint"], contents, settings["hidden"])
         self._networks: list[networks.Network] = []
         self._spare_cgroups: list[cgroups.Cgroup] = []
+        self._router = routers.Router(settings["closed"], pasta) if way in routers.WAYS else None
+
+    def names(self) -> dict[str, int]:
+        """Where this launcher's environments ask for names, as descriptors: "udp" and "tcp"; none without a router."""
+        if not self._router:
+            return {}
+        udp, tcp = self._router.names
+        return {"udp": udp.fileno(), "tcp": tcp.fileno()}
 
     def start(self, slot: int, order: dict[str, Any] | None = None, tmp: int = -1) -> Environment:
         """A new environment, at work on its walls; its `sync` will say READY or what went wrong.
@@ -217,6 +243,9 @@ class NamespaceWalls:
         program: dict[str, str] = {} if environment.has_program else order["trees"]
         with self._mounted(environment, _trees(order["code_dir"], order["layer_dirs"], program)):
             environment.tmp = _tmp(environment.tmp, order["ephemeral_mb"])
+        assert environment.network is not None
+        if not order["with_egress"]:
+            environment.network.shut()
         fds: dict[str, int] = {}
         if environment.cgroup:
             environment.cgroup.limit_memory(order["memory_mb"], order["ephemeral_mb"])
@@ -285,7 +314,7 @@ class NamespaceWalls:
     def prepare_one(self) -> None:
         """Make one network or cgroup ahead: half of what an environment costs."""
         if len(self._networks) < self._ahead:
-            self._networks.append(networks.Network(with_proxy=self._with_proxy))
+            self._networks.append(networks.Network(with_proxy=self._with_proxy, router=self._router))
         elif self._cgroups:
             self._spare_cgroups.append(self._cgroups.create())
 
@@ -295,6 +324,8 @@ class NamespaceWalls:
             cgroup.remove()
         if self._cgroups:
             self._cgroups.close()
+        if self._router:
+            self._router.close()
 
     def _become_private(self) -> None:
         """A mount namespace of our own, in which nothing we mount reaches the host; as a plain user, by way of an
@@ -309,7 +340,7 @@ class NamespaceWalls:
 
     def _enter_network(self) -> networks.Network:
         if not self._networks:
-            return networks.Network(with_proxy=self._with_proxy)
+            return networks.Network(with_proxy=self._with_proxy, router=self._router)
         network = self._networks.pop()
         network.enter()
         return network

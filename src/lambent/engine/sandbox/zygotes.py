@@ -47,7 +47,7 @@ def main(control_fd: int) -> None:
         return
     try:
         with contextlib.suppress(ConnectionError):
-            wire.send(node, {"op": "ready"})
+            wire.send(node, {"op": "ready"}, launcher.names())
             launcher.run()
     finally:
         launcher.close()
@@ -105,6 +105,10 @@ class Launcher:
         gc.collect()
         gc.disable()
         gc.freeze()
+
+    def names(self) -> dict[str, int]:
+        """The descriptors that whoever looks up names for its environments listens on."""
+        return self._walls.names()
 
     def run(self) -> None:
         while True:

@@ -20,6 +20,7 @@ from lambent.engine.extension_phases import ExtensionPhases, RuntimeExit
 from lambent.engine.extensions_api import BASE as EXTENSIONS
 from lambent.engine.extensions_api import Extension
 from lambent.engine.frames import Channel, FrameChannel, Listener
+from lambent.engine.freezer import LATE_S
 from lambent.engine.inside_api import InsideApi, Serve
 from lambent.engine.log_lines import ExtensionReport, InitReport
 from lambent.engine.metadata_api import BASE as METADATA
@@ -53,6 +54,7 @@ class Environment(Listener):
         self.run: Run | None = None
         self.idle_since = 0.0
         self.is_frozen = False
+        self.is_hot = False
         self.is_wanted = True  # False: its function changed while it was busy
         self._around = around
         self._loop = asyncio.get_running_loop()
@@ -133,6 +135,7 @@ class Environment(Listener):
         if self.is_frozen:
             self.sandbox.thaw()
             self.is_frozen = False
+            self.is_hot = self._around.clock.elapsed() - self.idle_since < LATE_S
         self._start(run)
         self._show_start(run)
         self._move(Happening.ASSIGNED)

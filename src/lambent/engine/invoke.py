@@ -23,6 +23,7 @@ from lambent.engine import pool
 from lambent.engine.admission import Admission, Allotment, Release, throttled
 from lambent.engine.environment import Environment
 from lambent.engine.file_systems import folders_for
+from lambent.engine.freezer import Freezer
 from lambent.engine.gauges import Gauges
 from lambent.engine.head_starts import head_start
 from lambent.engine.init_order import init_order
@@ -49,7 +50,6 @@ LogSink = Callable[[Scope, str, str, Sequence[Event]], None]
 Credentials = Callable[[str, str], Awaitable[Mapping[str, str]]]
 """From a role's ARN and a session name to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."""
 
-_FREEZE_AFTER_S: Final = 0.01
 # A launcher hands out one parked environment after the other; a few claims under way keep it busy, more only wait
 # elsewhere. The queue before it is bounded by the concurrency limit.
 _CLAIMS_AT_ONCE: Final = 16
@@ -88,12 +88,12 @@ class Engine:
     _provisioned_claims: asyncio.Semaphore = field(init=False)
     _initialising: set[Environment] = field(init=False, default_factory=set)
     _resetting: set[Environment] = field(init=False, default_factory=set)  # those that another takes the place of
-    _to_freeze: set[Environment] = field(init=False, default_factory=set)
-    _freezer: asyncio.TimerHandle | None = field(init=False, default=None)
+    _freezer: Freezer = field(init=False)
     _is_stopping: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.settings.concurrent_executions, self.clock.now)
+        self._freezer = Freezer(self.clock.elapsed)
         self._gauges = Gauges(self.admission, self.clock.now_ms)
         self._launchers = Launchers(self.open_launcher, self.log)
         self._claims = asyncio.Semaphore(_CLAIMS_AT_ONCE)
@@ -214,18 +214,13 @@ class Engine:
             self._start_missing(environment.spec)
             return
         self._pool.put_idle(environment)
-        self._freeze_soon(environment)
+        self._freezer.add(environment)
 
     def _is_leaving(self, environment: Environment) -> bool:
         return self._is_stopping or not environment.is_wanted or self._is_old(environment)
 
     def _is_old(self, environment: Environment) -> bool:
         return self.clock.elapsed() - environment.born >= _LONGEST_LIFE_S
-
-    def _freeze_soon(self, environment: Environment) -> None:
-        self._to_freeze.add(environment)
-        if self._freezer is None:
-            self._freezer = asyncio.get_running_loop().call_later(_FREEZE_AFTER_S, self._freeze)
 
     def has_ended(self, environment: Environment, failure: InitFailure | None) -> None:
         """It will serve no more. Another takes its place, with its /tmp and its log stream.
@@ -503,7 +498,7 @@ class Engine:
         if self._is_leaving(environment) or not allocation.is_free(environment):
             environment.retire()
             return
-        self._freeze_soon(environment)
+        self._freezer.add(environment)
 
     def _lost(self, allocation: Allocation[Environment], failure: InitFailure | None) -> None:
         """One of its environments has ended."""
@@ -525,22 +520,6 @@ class Engine:
         self._fill(allocation)
 
     # Keeping house, and the end
-
-    def _freeze(self) -> None:
-        """Freezes what has been idle long enough; the time between saves a busy environment two system calls.
-
-        Looks every 10 ms while there is something to look at, so it happens 10 to 20 ms after the answer.
-        """
-        loop = asyncio.get_running_loop()
-        self._freezer = loop.call_later(_FREEZE_AFTER_S, self._freeze) if self._to_freeze else None
-        due = self.clock.elapsed() - _FREEZE_AFTER_S
-        for environment in list(self._to_freeze):
-            is_idle = environment.phase is Phase.IDLE
-            if is_idle and environment.idle_since > due:
-                continue
-            self._to_freeze.discard(environment)
-            if is_idle:
-                environment.freeze()
 
     async def _end_the_old(self) -> None:
         """Ends environments that nobody has needed for long, or whose credentials will run out, each at its moment."""

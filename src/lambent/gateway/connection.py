@@ -116,6 +116,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._has_begun = False  # to answer the current one
         self._is_streaming = False
+        self._stop: Callable[[], object] | None = None  # what is only waited for: see `when_left`
         self._is_refused = False
         self._is_paused = False  # reading
         self._room: asyncio.Future[None] | None = None  # while the client reads slower than we write
@@ -191,7 +192,9 @@ class Connection(asyncio.Protocol):
         version = parser.get_http_version()
         exchange = self._arriving = Exchange(
             self,
-            HttpRequest(parser.get_method().decode("ascii"), path, query, headers, b"", version, self._client),
+            HttpRequest(
+                parser.get_method().decode("ascii"), path, query, headers, b"", version, self._client, self.when_left
+            ),
             keeps_alive=version != "1.0" and parser.should_keep_alive(),
             expects=headers.get("expect", "").lower() == "100-continue",
         )
@@ -213,10 +216,19 @@ class Connection(asyncio.Protocol):
 
     # Answering
 
+    def when_left(self, stop: Callable[[], object]) -> None:
+        """Calls this when the client goes away, or the node stops, before the request being answered has its answer."""
+        if self.is_lost:
+            stop()
+        else:
+            self._stop = stop
+
     def shut_down(self) -> None:
         """Ends it: now, or when the request that is being answered has its answer."""
         if self._current is None:
             self.close()
+        elif self._stop is not None:
+            self._stop()
         self._waiting.clear()
 
     def close(self) -> None:
@@ -268,7 +280,7 @@ class Connection(asyncio.Protocol):
         self._next(exchange)
 
     def _next(self, exchange: Exchange) -> None:
-        self._current, self._has_begun = None, False
+        self._current, self._has_begun, self._stop = None, False, None
         if self._arriving is exchange:
             self._arriving = None  # nobody wants the rest of its body
         if self.is_lost:
@@ -287,6 +299,8 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         if self._current is not None:
             self._current.wake()
+        if self._stop is not None:
+            self._stop()
         if self._is_streaming and self._task is not None:
             self._task.cancel()
 
@@ -313,7 +327,7 @@ class Connection(asyncio.Protocol):
         lines.append("\r\n")
         head = "".join(lines).encode("latin-1")
         body = response.body if has_length and exchange.request.method != "HEAD" else b""
-        self._has_begun = True
+        self._has_begun, self._stop = True, None
         if len(body) <= _MAX_JOINED:
             self.write(head + body)
         else:

@@ -5,6 +5,7 @@ our own. What an operation raises becomes its AWS error; anything else is our fa
 log entry.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -30,6 +31,8 @@ UrlPage = Callable[[UrlTarget, HttpRequest, str], Awaitable[HttpResponse]]
 """Answers a request, with its id, to a function URL."""
 
 OWN_PATHS: Final = "/_lambent/"
+# What takes something away for whoever asks: not when nobody is there any more.
+_WAITS: Final = frozenset([("sqs", "ReceiveMessage")])
 _FAILED: Final = "The service encountered an internal error."
 
 
@@ -87,6 +90,8 @@ class Front:
             identity = self.authenticator.identity(request.headers, request.query)
             request = await _with_body(request, read)
             way = route(request, identity.signing_name)
+            if way[:2] in _WAITS and (task := asyncio.current_task()) is not None:
+                request.when_left(task.cancel)
             result = await self.dispatch.call(
                 way.service,
                 way.operation,

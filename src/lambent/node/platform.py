@@ -135,7 +135,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         await stack.enter_async_context(_running("logs", partial(supervise, "logs", logs.run, ground.log)))
         watch = partial(supervise, "cloudwatch", cloudwatch.run, ground.log)
         await stack.enter_async_context(_running("cloudwatch", watch))
-        await stack.enter_async_context(_running("sqs", partial(supervise, "sqs", sqs.run, ground.log)))
+        await stack.enter_async_context(_running("sqs", sqs.run))
         await stack.enter_async_context(_running("engine", engine.run))
         await engine.ready.wait()
         serve_events = partial(events.run, functions.asynchronous)

@@ -1,6 +1,6 @@
 """An HTTP request and its response, as the protocol layer sees them: no sockets, no streams."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -8,11 +8,16 @@ UNMODELLED_HEADERS: Final = ":headers"
 """In an operation's answer: headers that AWS sends and does not model, as a list of names and values."""
 
 
+def _never_leaves(_stop: Callable[[], object]) -> None:
+    """For requests that come from nobody."""
+
+
 class HttpRequest(NamedTuple):
     """A request that has arrived whole.
 
     `path` and `query` are raw, still percent-encoded, the query without its question mark. Header names are in
-    lower case; what was repeated is joined by a comma. `client` is the address of the other end.
+    lower case; what was repeated is joined by a comma. `client` is the address of the other end. `when_left` takes
+    what is to be called if the client goes away before it has its answer.
     """
 
     method: str
@@ -22,6 +27,7 @@ class HttpRequest(NamedTuple):
     body: bytes
     version: str = "1.1"  # of HTTP
     client: str = ""
+    when_left: Callable[[Callable[[], object]], None] = _never_leaves
 
     def with_body(self, body: bytes) -> "HttpRequest":
         """The same request, its body read."""

@@ -18,7 +18,7 @@ from lambent.protocol.read_values import ValueReaders, decode_cbor, decode_json
 from lambent.protocol.read_xml import XmlReaders
 from lambent.protocol.reading import DEEPEST, malformed
 from lambent.protocol.route import Route
-from lambent.protocol.sqs_query import with_query_names
+from lambent.protocol.sqs_query import with_query_names, with_queue_url
 
 Parse = Callable[[Mapping[str, str], HttpRequest], dict[str, Any]]
 """The labels of the path and the request into parameters."""
@@ -77,11 +77,12 @@ def _query(model: ServiceModel, operation: str) -> Parse:
     shape = model.input(operation)
     assert shape is not None
     read = QueryReaders(model).reader(shape)
+    takes_url = "QueueUrl" in shape.members
 
     def parse_form(_labels: Mapping[str, str], request: HttpRequest) -> dict[str, Any]:
         pairs = read_query.form(request.query.encode()) if request.query else []
         params: dict[str, Any] = read(pairs + read_query.form(request.body))
-        return params
+        return with_queue_url(model, request.path, params) if takes_url else params
 
     return parse_form
 

@@ -25,6 +25,9 @@ _UNSIGNED_REST: Final = ("lambda", "s3")
 # is what curl makes of it), and never an object of S3's.
 _DATED: Final = re.compile(r"/\d{4}-\d\d-\d\d/", re.ASCII)
 _SHOWN: Final = 120
+# Who is meant by an unsigned request of the query protocol to the address of a queue, which need not say a version.
+_QUEUE: Final = ("sqs",)
+_QUEUE_PATH: Final = re.compile(r"/[0-9]{12}/[A-Za-z0-9_-]+(?:\.fifo)?", re.ASCII)
 
 
 class Route(NamedTuple):
@@ -61,7 +64,8 @@ def route(request: HttpRequest, signing_name: str | None) -> Route:
     if signing_name is None or not _is_rest(services[0]):
         action = _action(request)
         if action is not None:
-            return _query_route(action, services if signing_name else ())
+            named = services if signing_name else _QUEUE if _QUEUE_PATH.fullmatch(request.path) else ()
+            return _query_route(action, named)
         if signing_name is not None:
             _nothing_asked(services[0])
     return _rest_route(request, services)

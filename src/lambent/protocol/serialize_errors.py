@@ -12,7 +12,7 @@ from typing import Any, Final
 from lambent.aws.errors import UNMODELLED_STATUS, ApiError
 from lambent.protocol.http import HttpResponse
 from lambent.protocol.models import CBOR, JSON, QUERY, REST_JSON, REST_XML, ServiceModel, Shape
-from lambent.protocol.sqs_query import with_query_names
+from lambent.protocol.sqs_query import json_type, query_text, with_query_names
 from lambent.protocol.write_rest import Headers, header_text, header_writer
 from lambent.protocol.write_values import ValueWriters, encode_cbor, encode_json
 from lambent.protocol.write_xml import DECLARATION, Out, XmlWriters, escaped, namespace_attribute
@@ -82,7 +82,8 @@ def _values(
     name = shape.name if shape is not None else error.code
     headers += _protocol_headers(model, protocol, name)
     if protocol != REST_JSON:
-        body = {"__type": name, **body}
+        is_sqs = model is not None and model.name == "sqs"
+        body = {"__type": json_type(name, is_modelled=shape is not None) if is_sqs else name, **body}
     if model is not None and model.is_query_compatible:
         headers.append(("x-amzn-query-error", _query_error(shape, error.code, status)))
     return HttpResponse(status, headers, encode_cbor(body) if protocol == CBOR else encode_json(body))
@@ -140,9 +141,10 @@ def _write_error(model: ServiceModel | None, shape: Shape | None, error: ApiErro
     members = {name: one for name, one in _members(model, shape).items() if one.location is None}
     key = _message_key(members, "Message")
     name = (members[key].wire_name if key in members else None) or key
-    out.append(f"<{name}>{escaped(error.message)}</{name}>")
+    text = query_text(error.code, error.message) if model is not None and model.name == "sqs" else error.message
+    out.append(f"<{name}>{escaped(text)}</{name}>")
     if name == "message":  # SDKs that read the unmodelled form look for this one
-        out.append(f"<Message>{escaped(error.message)}</Message>")
+        out.append(f"<Message>{escaped(text)}</Message>")
     if model is not None:
         inside = {name: one for name, one in members.items() if name not in (key, "Type", "Code")}
         XmlWriters(model).content(inside)(error.members, out)

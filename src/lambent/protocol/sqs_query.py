@@ -67,6 +67,33 @@ _ERRORS: Final = {
     "TooManyEntriesInBatchRequest": (f"{_PREFIX}TooManyEntriesInBatchRequest", 400),
     "UnsupportedOperation": (f"{_PREFIX}UnsupportedOperation", 400),
 }
+# What its query protocol says instead of the text that the json protocol has.
+_TEXTS: Final = {"QueueDoesNotExist": "The specified queue does not exist for this wsdl version."}
+# Errors of SQS's that its model does not have, by their code of the query protocol: their type in the json protocol.
+_JSON_TYPES: Final = {
+    "AccessDenied": "AccessDeniedException",
+    "InvalidParameterValue": "InvalidParameterValueException",
+    "MissingParameter": "MissingRequiredParameterException",
+}
+
+
+def query_text(code: str, message: str) -> str:
+    """The message of an SQS error in the query protocol."""
+    return _TEXTS.get(code, message)
+
+
+def json_type(code: str, *, is_modelled: bool) -> str:
+    """The `__type` of an SQS error in the json protocol."""
+    if is_modelled:
+        return f"com.amazonaws.sqs#{code}"
+    return f"com.amazon.coral.service#{_JSON_TYPES.get(code, code)}"
+
+
+def with_queue_url(model: ServiceModel, path: str, params: dict[str, object]) -> dict[str, object]:
+    """The parameters of a request of the query protocol: its path may be the queue's address."""
+    if model.name == "sqs" and path != "/" and "QueueUrl" not in params:
+        params["QueueUrl"] = path
+    return params
 
 
 def with_query_names(model: ServiceModel) -> ServiceModel:

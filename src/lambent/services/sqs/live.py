@@ -20,7 +20,7 @@ from lambent.services.sqs import rows
 from lambent.services.sqs.entries import Entry
 from lambent.services.sqs.fifo import MAX_KNOWN, FifoQueue
 from lambent.services.sqs.messages import Content, decoded
-from lambent.services.sqs.model import Queue, no_queue
+from lambent.services.sqs.model import DEDUPLICATION_MS, Queue, no_queue
 from lambent.services.sqs.standard import WINDOW, StandardQueue
 from lambent.store.database import Database
 
@@ -127,16 +127,16 @@ class LiveQueue:
     dirty: dict[int, Entry] = field(default_factory=dict)
     is_gone: bool = False
     is_open: bool = False
-    _ahead_ms: int = 0
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _attempts: OrderedDict[str, tuple[int, list[tuple[Entry, int]]]] = field(default_factory=OrderedDict)
     _waiters: dict[asyncio.Event, None] = field(default_factory=dict)  # who came first looks when time brings something
 
     def __post_init__(self) -> None:
         self._clear()
 
     def now(self) -> int:
-        """Milliseconds since the epoch, and not before the newest message that is there."""
-        return self.ground.time.now() + self._ahead_ms
+        """Milliseconds since the epoch."""
+        return self.ground.time.now()
 
     def position(self, entry: Entry) -> int:
         """Where the store has it."""
@@ -151,8 +151,7 @@ class LiveQueue:
 
     def oldest(self, tx: Connection) -> int | None:
         """When the oldest message was sent."""
-        span = rows.sent_between(tx, self.queue.partition)
-        return span[0] if span else None
+        return rows.oldest_sent(tx, self.queue.partition)
 
     # --- coming and going
 
@@ -165,13 +164,11 @@ class LiveQueue:
         return self
 
     async def _first_load(self) -> None:
-        wall = self.ground.time.now()
+        now = self.now()
 
         def read(tx: Connection) -> Callable[[], None]:
             partition = self.queue.partition
-            span = rows.sent_between(tx, partition)
-            ahead_ms = max(0, span[1] - wall) if span else 0
-            now, most = wall + ahead_ms, MAX_KNOWN if self.queue.is_fifo else WINDOW
+            most = MAX_KNOWN if self.queue.is_fifo else WINDOW
             flying = [] if self.queue.is_fifo else rows.in_flight(tx, partition, now)
             first = rows.entries_after(tx, partition, _FROM_THE_START, most)
             delays = rows.delays(tx, partition, now)
@@ -180,7 +177,7 @@ class LiveQueue:
             def install() -> None:
                 if self.is_open:  # purged meanwhile
                     return
-                self._ahead_ms, self.total, self.is_open = ahead_ms, total, True
+                self.total, self.is_open = total, True
                 for at, count in delays:
                     self.delays.add(at, count)
                 self.core.load(flying, now, is_all=False)
@@ -271,6 +268,27 @@ class LiveQueue:
 
     # --- receiving
 
+    async def receive_again(self, attempt_id: str, visibility_ms: int) -> list[Received]:
+        """What an attempt with this id received, if all of it is still in flight; then its time begins again."""
+        found = self._attempts.get(attempt_id)
+        now = self.now()
+        if found is None or found[0] <= now - DEDUPLICATION_MS:
+            return []
+        entries = [entry for entry, _receives in found[1]]
+        if not all(self.core.flying(entry.seq, receives, now) is entry for entry, receives in found[1]):
+            return []
+        for entry in entries:
+            self.core.change(entry, now + visibility_ms, now)
+        await self.store_receives(entries)
+        return await self._contents(entries)
+
+    def keep_attempt(self, attempt_id: str, found: Sequence[Received]) -> None:
+        """Remembers what an attempt with this id received, for five minutes."""
+        now = self.now()
+        while self._attempts and next(iter(self._attempts.values()))[0] <= now - DEDUPLICATION_MS:
+            self._attempts.popitem(last=False)
+        self._attempts[attempt_id] = (now, [(each.entry, each.entry.receives) for each in found])
+
     async def receive(self, most: int, visibility_ms: int, wait_ms: int) -> list[Received]:
         """Up to so many messages, as soon as there is one; none when none comes within `wait_ms`.
 
@@ -314,8 +332,8 @@ class LiveQueue:
                 raise no_queue()
             while self.core.is_short(self.now(), most):
                 await self._load_more()
-            now, core = self.now(), self.core
-            taken, dead = core.take(
+            now = self.now()
+            taken, dead = self.core.take(
                 now,
                 most,
                 now + visibility_ms,
@@ -330,11 +348,24 @@ class LiveQueue:
                 await self._keep(taken)
                 found = await self._contents(taken)
             except BaseException:
-                core.give_back(taken, self.now())
-                self.mark(taken)
-                self.nudge()
+                self.give_back(taken)
                 raise
         return found
+
+    async def take_to_move(self, most: int, for_ms: int) -> list[Entry]:
+        """The next messages, for whoever moves them in a transaction of its own, or gives them back."""
+        while self.core.is_short(self.now(), most):
+            await self._load_more()
+        now = self.now()
+        after = now - self.queue.retention_ms
+        return self.core.take(now, most, now + for_ms, max_receives=None, sent_after=after)[0]
+
+    def give_back(self, taken: Iterable[Entry]) -> None:
+        """Nobody got these messages: they are as they were."""
+        taken = list(taken)
+        self.core.give_back(taken, self.now())
+        self.mark(taken)
+        self.nudge()
 
     def _max_receives(self) -> int | None:
         redrive = self.queue.redrive

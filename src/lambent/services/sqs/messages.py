@@ -20,6 +20,7 @@ from lambent.services.sqs.message_attributes import unfit_character
 from lambent.services.sqs.model import Queue, invalid, invalid_value
 
 MAX_DELAY_S: Final = 900
+OTHER_TYPE: Final = "The request include parameter that is not valid for this queue type."
 _MAX_ID: Final = 128
 _ID: Final = re.compile(r"[A-Za-z0-9!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}", re.ASCII)
 _TRACE: Final = "AWSTraceHeader"
@@ -128,23 +129,26 @@ def _delay_ms(queue: Queue, params: Shape) -> int:
         raise invalid_value(delay, "DelaySeconds", f"DelaySeconds must be >= 0 and <= {MAX_DELAY_S}.")
     if queue.is_fifo:
         if delay:
-            raise invalid_value(delay, "DelaySeconds", _OTHER_TYPE)
+            raise invalid_value(delay, "DelaySeconds", OTHER_TYPE)
         return queue.delay_ms
     return int(delay) * 1000
 
 
-_OTHER_TYPE: Final = "The request include parameter that is not valid for this queue type."
+def check_id(name: str, value: str) -> None:
+    """Raises ApiError InvalidParameterValue for what cannot be an id of a group, a message or an attempt."""
+    if not _ID.fullmatch(value):
+        reason = f"{name} can only include alphanumeric and punctuation characters. 1 to {_MAX_ID} in length."
+        raise invalid_value(value, name, reason)
 
 
 def _ids(queue: Queue, params: Shape) -> tuple[str | None, str | None]:
     group, deduplication_id = params.get("MessageGroupId"), params.get("MessageDeduplicationId")
     for name, value in (("MessageGroupId", group), ("MessageDeduplicationId", deduplication_id)):
-        if value is not None and not _ID.fullmatch(value):
-            reason = f"{name} can only include alphanumeric and punctuation characters. 1 to {_MAX_ID} in length."
-            raise invalid_value(value, name, reason)
+        if value is not None:
+            check_id(name, value)
     if not queue.is_fifo:
         if deduplication_id is not None:
-            raise invalid_value(deduplication_id, "MessageDeduplicationId", _OTHER_TYPE)
+            raise invalid_value(deduplication_id, "MessageDeduplicationId", OTHER_TYPE)
         return group, None
     if group is None:
         raise ApiError("MissingParameter", "The request must contain the parameter MessageGroupId.")

@@ -17,6 +17,9 @@ from lambent.aws.errors import ApiError
 from lambent.aws.quotas import MIB
 
 MAX_VISIBILITY_S: Final = 43_200
+MAX_TAGS: Final = 50
+_MAX_TAG_KEY: Final = 128
+_MAX_TAG_VALUE: Final = 256
 DEDUPLICATION_MS: Final = 300_000
 """How long a message that is sent again is the same one, and a receive that is tried again too."""
 DEFAULTS: Final = {
@@ -120,6 +123,34 @@ class Queue:
         return f"{base}/{self.scope.account}/{self.name}"
 
 
+RUNNING: Final = "RUNNING"
+CANCELLING: Final = "CANCELLING"
+CANCELLED: Final = "CANCELLED"
+COMPLETED: Final = "COMPLETED"
+FAILED: Final = "FAILED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveTask:
+    """A task that moves messages out of a dead-letter queue."""
+
+    id: str
+    number: int  # later tasks have higher ones
+    scope: Scope
+    source: str
+    destination: str | None
+    per_second: int | None
+    status: str = RUNNING
+    moved: int = 0
+    to_move: int
+    started_ms: int
+    reason: str | None = None
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in (RUNNING, CANCELLING)
+
+
 def check_name(name: str, *, is_fifo: bool) -> None:
     """Raises ApiError InvalidParameterValue for what cannot be a queue's name."""
     if is_fifo:
@@ -130,6 +161,17 @@ def check_name(name: str, *, is_fifo: bool) -> None:
             )
     elif not _NAME.fullmatch(name):
         raise invalid("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
+
+
+def check_tags(tags: dict[str, str], queue_name: str) -> None:
+    """Raises ApiError InvalidParameterValue for tags that a queue cannot have."""
+    if len(tags) > MAX_TAGS:
+        raise invalid(f"Too many tags added for queue {queue_name}.")
+    for key, value in tags.items():
+        if not 1 <= len(key) <= _MAX_TAG_KEY:
+            raise invalid(f"Tag keys must be between 1 and {_MAX_TAG_KEY} characters in length.")
+        if len(value) > _MAX_TAG_VALUE:
+            raise invalid(f"Tag values must be between 0 and {_MAX_TAG_VALUE} characters in length.")
 
 
 def key_of_url(url: str, caller: Caller) -> QueueKey:

@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from lambent.aws.caller import Scope
 from lambent.services.sqs.entries import Entry
-from lambent.services.sqs.model import Queue
+from lambent.services.sqs.model import MoveTask, Queue
 from lambent.store.schema import MAIN
 
 QUEUES: Final = Table(
@@ -82,11 +82,28 @@ GARBAGE: Final = Table(
     MAIN,
     Column("partition", BigInteger, primary_key=True, autoincrement=False),
 )
+MOVE_TASKS: Final = Table(
+    "sqs_move_tasks",
+    MAIN,
+    Column("id", String, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("account", String, nullable=False),
+    Column("region", String, nullable=False),
+    Column("source", String, nullable=False),
+    Column("destination", String),
+    Column("per_second", Integer),
+    Column("status", String, nullable=False),
+    Column("moved", BigInteger, nullable=False),
+    Column("to_move", BigInteger, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("reason", Text),
+)
 EPOCHS: Final = Table(
     "sqs_epochs",
     MAIN,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, nullable=False),
+    Column("now_ms", BigInteger, nullable=False),  # of the node's own time, not much later
 )
 
 _FEW: Final = 500  # rows in one statement
@@ -133,14 +150,34 @@ def delete_queue(tx: Connection, queue: Queue) -> None:
     discard(tx, queue.partition)
 
 
-def next_epoch(tx: Connection) -> int:
-    """A number that no other start of a node has had: sequence numbers begin with it."""
-    found = tx.execute(select(EPOCHS.c.epoch).where(EPOCHS.c.id == 1)).scalar_one_or_none()
+def next_epoch(tx: Connection, now_ms: int) -> int:
+    """A number that no other start of a node has had: sequence numbers begin with it.
+
+    Should the clock be behind what it was, all moments that are kept go back with it.
+    """
+    found = tx.execute(select(EPOCHS).where(EPOCHS.c.id == 1)).one_or_none()
     if found is None:
-        tx.execute(insert(EPOCHS), {"id": 1, "epoch": 1})
+        tx.execute(insert(EPOCHS), {"id": 1, "epoch": 1, "now_ms": now_ms})
         return 1
-    tx.execute(update(EPOCHS).where(EPOCHS.c.id == 1).values(epoch=found + 1))
-    return int(found) + 1
+    if found.now_ms > now_ms:
+        _go_back(tx, found.now_ms - now_ms)
+    tx.execute(update(EPOCHS).where(EPOCHS.c.id == 1).values(epoch=found.epoch + 1, now_ms=now_ms))
+    return int(found.epoch) + 1
+
+
+def keep_time(tx: Connection, now_ms: int) -> None:
+    """Keeps what the time is."""
+    tx.execute(update(EPOCHS).where(EPOCHS.c.id == 1).values(now_ms=now_ms))
+
+
+def _go_back(tx: Connection, by_ms: int) -> None:
+    for queue in all_queues(tx):
+        columns = [MESSAGES.c.visible_ms, MESSAGES.c.sent_ms, *([] if queue.is_fifo else [MESSAGES.c.position])]
+        earlier = {column.name: column - by_ms for column in columns}
+        tx.execute(update(MESSAGES).where(MESSAGES.c.partition == queue.partition).values(earlier))
+        if queue.purged_ms:
+            tx.execute(update(QUEUES).where(QUEUES.c.id == queue.id).values(purged_ms=queue.purged_ms - by_ms))
+    tx.execute(update(DEDUPLICATION).values(at_ms=DEDUPLICATION.c.at_ms - by_ms))
 
 
 def _columns(queue: Queue) -> dict[str, Any]:
@@ -271,13 +308,9 @@ def count_messages(tx: Connection, partition: int) -> int:
     return tx.execute(select(func.count()).where(MESSAGES.c.partition == partition)).scalar_one()
 
 
-def sent_between(tx: Connection, partition: int) -> tuple[int, int] | None:
-    """When the oldest and the newest message were sent; None when there is none."""
-    there = MESSAGES.c.partition == partition
-    oldest = tx.execute(select(func.min(MESSAGES.c.sent_ms)).where(there)).scalar_one()
-    if oldest is None:
-        return None
-    return oldest, tx.execute(select(func.max(MESSAGES.c.sent_ms)).where(there)).scalar_one()
+def oldest_sent(tx: Connection, partition: int) -> int | None:
+    """When the oldest message was sent; None when there is none."""
+    return tx.execute(select(func.min(MESSAGES.c.sent_ms)).where(MESSAGES.c.partition == partition)).scalar_one()
 
 
 def contents(tx: Connection, seqs: Sequence[int]) -> dict[int, Fetched]:
@@ -390,3 +423,35 @@ def collect(tx: Connection) -> bool:
     if not tx.execute(delete(MESSAGES).where(MESSAGES.c.seq.in_(some))).rowcount:
         tx.execute(delete(GARBAGE).where(GARBAGE.c.partition == partition))
     return True
+
+
+# --- tasks that move messages
+
+
+def move_tasks(tx: Connection) -> list[MoveTask]:
+    """Every task that is under way, and those that ended lately."""
+    found = []
+    for row in tx.execute(select(MOVE_TASKS)):
+        values = dict(row._mapping)
+        scope = Scope(values.pop("account"), values.pop("region"))
+        found.append(MoveTask(scope=scope, **values))
+    return found
+
+
+def keep_move_task(tx: Connection, task: MoveTask) -> None:
+    """Keeps a task as it is now."""
+    values = {name: getattr(task, name) for name in ("number", "source", "destination", "per_second", "status")}
+    values |= {name: getattr(task, name) for name in ("moved", "to_move", "started_ms", "reason")}
+    values |= {"account": task.scope.account, "region": task.scope.region}
+    if not tx.execute(update(MOVE_TASKS).where(MOVE_TASKS.c.id == task.id).values(values)).rowcount:
+        tx.execute(insert(MOVE_TASKS), {"id": task.id, **values})
+
+
+def keep_progress(tx: Connection, task: MoveTask) -> None:
+    """Keeps how many messages a task has moved."""
+    tx.execute(update(MOVE_TASKS).where(MOVE_TASKS.c.id == task.id).values(moved=task.moved))
+
+
+def delete_move_tasks(tx: Connection, ids: Sequence[str]) -> None:
+    """Forgets tasks."""
+    tx.execute(delete(MOVE_TASKS).where(MOVE_TASKS.c.id.in_(ids)))

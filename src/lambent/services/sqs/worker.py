@@ -19,12 +19,9 @@ _SOME: Final = 500  # rows of a transaction, so that other writers get their tur
 
 
 async def flush_receives(service: "Sqs") -> None:
-    """Store what was received, until cancelled; then what is left."""
-    try:
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            await flush(service)
-    finally:
+    """Store what was received, until cancelled."""
+    while True:
+        await asyncio.sleep(FLUSH_S)
         await flush(service)
 
 
@@ -44,15 +41,24 @@ async def clear_away(service: "Sqs") -> None:
         while await service.database.write(rows.collect):
             pass
         await measure(service)
+        await keep_time(service)
         await service.clock.sleep(_EVERY_S, tidying=True)
+
+
+async def keep_time(service: "Sqs") -> None:
+    """Store what the time is, so that the next start knows whether the clock was set back meanwhile."""
+    if service.by_key:
+        now = service.ground.time.now()
+        await service.database.write(lambda tx: rows.keep_time(tx, now))
 
 
 async def expire(live: LiveQueue) -> None:
     """Removes messages that are older than their queue keeps them."""
+    before = live.now() - live.queue.retention_ms
 
     def remove(tx: Connection) -> list[int]:
         partition = rows.partition_of(tx, live.queue.id)
-        old = rows.sent_before(tx, partition, live.now() - live.queue.retention_ms, _SOME)
+        old = rows.sent_before(tx, partition, before, _SOME)
         if old:
             rows.remove_messages(tx, partition, old)
         return old

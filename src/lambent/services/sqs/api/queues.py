@@ -13,7 +13,7 @@ from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
 from lambent.services.sqs import attributes, rows
 from lambent.services.sqs.live import LiveQueue
-from lambent.services.sqs.model import Queue, QueueKey, check_name, invalid, invalid_value, no_queue
+from lambent.services.sqs.model import Queue, QueueKey, check_name, check_tags, invalid, invalid_value, no_queue
 
 if TYPE_CHECKING:
     from lambent.services.sqs.service import Sqs
@@ -33,6 +33,7 @@ async def create_queue(service: "Sqs", caller: Caller, params: Shape) -> Shape:
         # Without the attribute a standard queue is asked for, whose name may have no period.
         check_name(name, is_fifo=False)
     kept = attributes.checked(given, is_fifo=is_fifo)
+    check_tags(params.get("tags") or {}, name)
     key = QueueKey(caller.account, caller.region, name)
     async with service.changing:  # nobody makes the same one meanwhile
         there = service.by_key.get(key)

@@ -7,7 +7,7 @@ from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
 from lambent.services.sqs import attributes
 from lambent.services.sqs.live import LiveQueue, Received
-from lambent.services.sqs.messages import SYSTEM, Wanted, received_shape
+from lambent.services.sqs.messages import OTHER_TYPE, SYSTEM, Wanted, check_id, received_shape
 from lambent.services.sqs.model import MAX_VISIBILITY_S, invalid_value
 from lambent.services.sqs.receipts import Receipt
 from lambent.services.sqs.standard import MAX_IN_FLIGHT
@@ -38,11 +38,26 @@ async def receive_message(service: "Sqs", caller: Caller, params: Shape) -> Shap
     wanted = _wanted(params)
     if not wait_s and not live.queue.is_fifo and live.core.in_flight >= MAX_IN_FLIGHT:
         raise ApiError("OverLimit", f"Too many messages in flight: {MAX_IN_FLIGHT} is the most.")
-    found = await live.receive(most, visibility_ms, wait_s * 1000)
+    attempt_id = _attempt_id(live, params)
+    found = await live.receive_again(attempt_id, visibility_ms) if attempt_id else []
+    if not found:
+        found = await live.receive(most, visibility_ms, wait_s * 1000)
+        if attempt_id and found:
+            live.keep_attempt(attempt_id, found)
     _count(service, live, found)
     if not found:
         return {}
     return {"Messages": [_shape(live, each, wanted) for each in found]}
+
+
+def _attempt_id(live: LiveQueue, params: Shape) -> str | None:
+    attempt_id: str | None = params.get("ReceiveRequestAttemptId")
+    if attempt_id is None:
+        return None
+    check_id("ReceiveRequestAttemptId", attempt_id)
+    if not live.queue.is_fifo:
+        raise invalid_value(attempt_id, "ReceiveRequestAttemptId", OTHER_TYPE)
+    return attempt_id
 
 
 def _wanted(params: Shape) -> Wanted:

@@ -56,4 +56,20 @@ def upgrade() -> None:
         "sqs_epochs",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("epoch", sa.BigInteger, nullable=False),
+        sa.Column("now_ms", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "sqs_move_tasks",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("number", sa.BigInteger, nullable=False),
+        sa.Column("account", sa.String, nullable=False),
+        sa.Column("region", sa.String, nullable=False),
+        sa.Column("source", sa.String, nullable=False),
+        sa.Column("destination", sa.String),
+        sa.Column("per_second", sa.Integer),
+        sa.Column("status", sa.String, nullable=False),
+        sa.Column("moved", sa.BigInteger, nullable=False),
+        sa.Column("to_move", sa.BigInteger, nullable=False),
+        sa.Column("started_ms", sa.BigInteger, nullable=False),
+        sa.Column("reason", sa.Text),
     )

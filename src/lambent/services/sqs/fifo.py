@@ -20,12 +20,14 @@ MAX_KNOWN: Final = 120_000
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    waiting: list[tuple[int, Entry]] = field(default_factory=list)  # a heap; what was removed is still there
+    waiting: list[int] = field(default_factory=list)  # a heap; what was removed is still there
     flights: int = 0
 
 
 class FifoQueue:
     """Which message is visible, and which is next."""
+
+    max_known = MAX_KNOWN
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
@@ -41,7 +43,7 @@ class FifoQueue:
         """A message was sent; its number is higher than all before."""
         if self.horizon is not None:
             return
-        if len(self.entries) >= MAX_KNOWN:
+        if len(self.entries) >= self.max_known:
             self.horizon = self._last
             return
         self._enter(entry)
@@ -78,6 +80,9 @@ class FifoQueue:
     def has_visible(self, now: int) -> bool:
         """Whether something can be taken; more may be behind the horizon."""
         self.settle(now)
+        return self._has_free()
+
+    def _has_free(self) -> bool:
         while self._free:
             seq, group = self._free[0]
             if self._is_free(seq, group):
@@ -87,7 +92,7 @@ class FifoQueue:
 
     def is_short(self, now: int, _most: int) -> bool:
         """Whether the store is to be asked for more before something is taken."""
-        return self.horizon is not None and len(self.entries) < MAX_KNOWN and not self.has_visible(now)
+        return self.horizon is not None and len(self.entries) < self.max_known and not self.has_visible(now)
 
     def next_at(self) -> int | None:
         """When to look again, if nothing happens until then."""
@@ -103,7 +108,8 @@ class FifoQueue:
         taken: list[Entry] = []
         dead: list[Entry] = []
         touched: list[str] = []
-        while len(taken) < most and self.in_flight < MAX_IN_FLIGHT and self.has_visible(now):
+        self.settle(now)  # once: what is visible again at once is not taken twice
+        while len(taken) < most and self.in_flight < MAX_IN_FLIGHT and self._has_free():
             name = heapq.heappop(self._free)[1]
             touched.append(name)
             group = self._groups[name]
@@ -164,14 +170,14 @@ class FifoQueue:
         self._last = entry.seq
         entry.state = State.WAITING
         group = self._groups.setdefault(str(entry.group), _Group())
-        heapq.heappush(group.waiting, (entry.seq, entry))
+        heapq.heappush(group.waiting, entry.seq)
         heapq.heappush(self._due, (entry.visible_ms, entry.seq))
 
     def _queue(self, entry: Entry) -> None:
         """Back into its group, at its old place."""
         entry.state = State.READY
         group = self._groups.setdefault(str(entry.group), _Group())
-        heapq.heappush(group.waiting, (entry.seq, entry))
+        heapq.heappush(group.waiting, entry.seq)
         self._show(str(entry.group))
 
     def _fly(self, entry: Entry) -> None:
@@ -191,8 +197,8 @@ class FifoQueue:
 
     def _head(self, group: _Group) -> Entry | None:
         while group.waiting:
-            seq, entry = group.waiting[0]
-            if self.entries.get(seq) is entry and entry.state in (State.READY, State.WAITING):
+            entry = self.entries.get(group.waiting[0])
+            if entry is not None and entry.state in (State.READY, State.WAITING):
                 return entry
             heapq.heappop(group.waiting)
         return None

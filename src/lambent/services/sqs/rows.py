@@ -310,7 +310,9 @@ def count_messages(tx: Connection, partition: int) -> int:
 
 def oldest_sent(tx: Connection, partition: int) -> int | None:
     """When the oldest message was sent; None when there is none."""
-    return tx.execute(select(func.min(MESSAGES.c.sent_ms)).where(MESSAGES.c.partition == partition)).scalar_one()
+    query = select(func.min(MESSAGES.c.sent_ms)).where(MESSAGES.c.partition == partition)
+    oldest: int | None = tx.execute(query).scalar_one()
+    return oldest
 
 
 def contents(tx: Connection, seqs: Sequence[int]) -> dict[int, Fetched]:

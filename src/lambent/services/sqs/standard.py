@@ -27,12 +27,14 @@ _Key = tuple[int, int]
 class StandardQueue:
     """Which message is visible, and which is next."""
 
+    window = WINDOW
+
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self.in_flight = 0
         self.horizon: _Key | None = None
         """Messages with a later key are in the store alone; None: there are no others than these."""
-        self._ready: dict[str | None, list[tuple[int, int, Entry]]] = {}
+        self._ready: dict[str | None, list[_Key]] = {}  # heaps; what was removed is still there
         self._order: list[tuple[int, _Key, str, str | None]] = []  # rank and first key of each group; old ones too
         self._ready_count = 0
         self._due: list[_Key] = []  # when what is not visible becomes so; old ones too
@@ -41,7 +43,7 @@ class StandardQueue:
     def add(self, entry: Entry) -> None:
         """A message was sent, or came back from where it was."""
         quiet = entry.group is not None and entry.group not in self._ready
-        if self.horizon is not None and entry.key > self.horizon and not (quiet and len(self._ready) < WINDOW):
+        if self.horizon is not None and entry.key > self.horizon and not (quiet and len(self._ready) < self.window):
             return
         self.entries[entry.seq] = entry
         self._place(entry)
@@ -180,7 +182,7 @@ class StandardQueue:
 
     def _tidy_due(self) -> None:
         """Messages that were deleted leave their moments behind: they go when they are the most."""
-        if len(self._due) > 2 * len(self.entries) + WINDOW:
+        if len(self._due) > 2 * len(self.entries) + self.window:
             self._due = [
                 entry.key for entry in self.entries.values() if entry.state in (State.WAITING, State.IN_FLIGHT)
             ]
@@ -192,15 +194,15 @@ class StandardQueue:
         entry.state = State.READY
         self._ready_count += 1
         heap = self._ready.setdefault(entry.group, [])
-        heapq.heappush(heap, (*entry.key, entry))
-        if heap[0][2] is entry:
+        heapq.heappush(heap, entry.key)
+        if heap[0] == entry.key:
             self._show(entry.group)
 
     def _show(self, group: str | None) -> None:
         """A group's place in the order, which has changed. The order may hold older ones, which mean nothing."""
         heap = self._ready.get(group)
         if heap:
-            heapq.heappush(self._order, (self._rank(group), heap[0][:2], group or "", group))
+            heapq.heappush(self._order, (self._rank(group), heap[0], group or "", group))
 
     def _rank(self, group: str | None) -> int:
         return 0 if group is None else self._group_flights.get(group, 0) // _RANK
@@ -209,26 +211,26 @@ class StandardQueue:
         while self._order:
             rank, key, _name, group = heapq.heappop(self._order)
             heap = self._ready.get(group)
-            if not heap or heap[0][:2] != key or rank != self._rank(group):
+            if not heap or heap[0] != key or rank != self._rank(group):
                 continue
-            entry = heapq.heappop(heap)[2]
+            entry = self.entries.get(heapq.heappop(heap)[1])
             if heap:
                 self._show(group)
             else:
                 del self._ready[group]
-            if self.entries.get(entry.seq) is entry and entry.state is State.READY and entry.key == key:
+            if entry is not None and entry.state is State.READY and entry.key == key:
                 self._ready_count -= 1
                 return entry
         return None
 
     def _keep_small(self) -> None:
         """Leaves to the store what waits longest, of what it knows as well as we do."""
-        if len(self.entries) - self.in_flight <= 2 * WINDOW:
+        if len(self.entries) - self.in_flight <= 2 * self.window:
             return
         waiting = [entry for entry in self.entries.values() if entry.state in (State.WAITING, State.READY)]
         waiting.sort(key=lambda entry: entry.key)
-        kept = waiting[:WINDOW]
-        for entry in waiting[WINDOW:]:
+        kept = waiting[: self.window]
+        for entry in waiting[self.window :]:
             if not entry.is_dirty:
                 self.remove(entry.seq)
         self.horizon = kept[-1].key if self.horizon is None else min(self.horizon, kept[-1].key)

@@ -102,6 +102,16 @@ def with_query_names(model: ServiceModel) -> ServiceModel:
 
 
 @cache
+def without_names(model: ServiceModel) -> ServiceModel:
+    """The model without its lists of attributes' names.
+
+    SQS has words of its own for a name that there is not, and the model's list is wrong where a receiver asks for
+    attributes of messages (AttributeNames of ReceiveMessage, which all SDKs send).
+    """
+    return model.with_shapes({name: _replaced(model.shape(name), enum=[]) for name in model.shape_names()})
+
+
+@cache
 def _sqs(model: ServiceModel) -> ServiceModel:
     return model.with_shapes({name: _renamed(model.shape(name)) for name in model.shape_names()})
 

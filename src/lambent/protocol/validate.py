@@ -9,6 +9,7 @@ from lambent.aws.quotas import RETIRED_RUNTIMES
 from lambent.protocol import models
 from lambent.protocol.constraints import Check, Constraints, java_order
 from lambent.protocol.models import QUERY, ServiceModel
+from lambent.protocol.sqs_query import without_names
 
 # What a constraint's violation is called. All others: ValidationError in services of the query protocol,
 # ValidationException in the rest.
@@ -49,6 +50,7 @@ def compile_validate(model: ServiceModel, operation: str) -> Validate:
     if model.name == "lambda" and shape is not None and "Runtime" in shape.members:
         return _with_runtime(_validator(check, code))
     if model.name == "sqs" and shape is not None:
+        check = _constraints(without_names(model)).check(shape) or check
         return _with_sqs_words(shape.required, _validator(check, code))
     return _validator(check, code)
 

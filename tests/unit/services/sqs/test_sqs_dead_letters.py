@@ -2,7 +2,9 @@
 
 import json
 
+import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from tests.unit.services.sqs.sqs_service import ARN, Client, opened, with_sqs
 
 from lambent.testing.loop import run
@@ -237,10 +239,8 @@ def test_a_move_that_the_disk_refuses_loses_nothing(tmp_path):
         await sqs.clock.sleep(1.5)
         full = "CREATE TRIGGER full BEFORE INSERT ON sqs_messages BEGIN SELECT RAISE(ABORT, 'disk full'); END"
         await sqs.service.database.write(lambda tx: tx.execute(text(full)))
-        try:
+        with pytest.raises(IntegrityError, match="disk full"):
             await sqs.receive(url)
-        except Exception as error:
-            assert "disk full" in str(error)
         await sqs.service.database.write(lambda tx: tx.execute(text("DROP TRIGGER full")))
         assert await sqs.counts(url) == (2, 0, 0)
         assert await sqs.receive(url) == []

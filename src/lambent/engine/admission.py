@@ -65,6 +65,10 @@ class TokenBucket:
         self.tokens -= 1.0
         return True
 
+    def give_back(self) -> None:
+        """A token that was taken for what did not happen."""
+        self.tokens = min(self.capacity, self.tokens + 1.0)
+
     def wait_s(self) -> float:
         """In how many seconds there is a token again; a second where there never is."""
         return max(0.0, 1.0 - self.tokens) / self.rate if self.rate else 1.0
@@ -220,6 +224,12 @@ class Admission:
         function = self._function(scope, arn)
         if not function.starts.take(self._now()):
             raise throttled(_fast(function), function.starts.wait_s())
+
+    def not_started(self, arn: str) -> None:
+        """An environment that `start` allowed was not needed after all."""
+        function = self._functions.get(arn)
+        if function:
+            function.starts.give_back()
 
     def in_use(self, scope: Scope) -> int:
         """Invocations of an account that run."""

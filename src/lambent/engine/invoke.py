@@ -317,6 +317,8 @@ class Engine:
                 # Another environment may have become free meanwhile.
                 if run or self._pool.has_waiting(spec.digest):
                     environment = await self._create(spec, past=past)
+                else:
+                    self.admission.not_started(spec.arn)
         except NoInterpreterError as error:
             self._fail(run, spec.digest, ApiError("InvalidRuntimeException", str(error)))
         except ApiError as error:

@@ -154,6 +154,16 @@ def test_a_thousand_environments_at_once_and_then_a_hundred_a_second() -> None:
     assert refused(lambda: admission.start(SCOPE, "f")) == (ACCOUNT_IS_FAST, "1")
 
 
+def test_an_environment_that_was_not_needed_after_all_counts_for_nothing() -> None:
+    admission = Admission(10_000, Time())
+    for _one in range(STARTS):
+        admission.start(SCOPE, "f")
+    admission.not_started("f")
+    admission.start(SCOPE, "f")
+    assert refused(lambda: admission.start(SCOPE, "f")) == (ACCOUNT_IS_FAST, "1")
+    admission.not_started("deleted meanwhile")
+
+
 def test_everything_that_is_reserved_and_provisioned_throttles_the_rest_of_the_function() -> None:
     admission = Admission(1_000)
     admission.allot(SCOPE, "f", Allotment(reserved=2, provisioned=2))

@@ -80,6 +80,9 @@ class Config:
     """How many environments, at most, wait with Node.js already up, when functions that need it were created or called
     within the last minute; then one of each kind for an hour. 0: Node.js starts when it is needed."""
 
+    package_zygotes: bool = True
+    """Keep the third-party packages of a Python function imported, so that its environments start with them."""
+
     function_url_permissions: Literal["one", "both"] = "one"
     """What a policy must allow for a function URL to answer: `lambda:InvokeFunctionUrl`, as policies written before
     October 2025 do (`one`; answers then say in `x-lambent-warning` what AWS would miss), or, as on AWS since November

@@ -50,7 +50,7 @@ serve.main(int(sys.argv[1]), int(sys.argv[2]), allows, lambda: ["{RESOLVER}"])
 _BOOTSTRAP = """
 import errno, json, os, random, socket, struct
 
-def main(control):
+def main(control, multiply=None):
     while True:
         head = control.recv(4, socket.MSG_WAITALL)
         if len(head) < 4:
@@ -58,6 +58,9 @@ def main(control):
         source, name, arguments = json.loads(control.recv(struct.unpack("!I", head)[0], socket.MSG_WAITALL))
         answer = json.dumps(attempt(source, name, arguments)).encode()
         control.sendall(struct.pack("!I", len(answer)) + answer)
+        if multiply and name == "become_zygote":
+            multiply()
+            multiply = None
 
 def attempt(source, name, arguments):
     scope = {"__name__": "attack"}

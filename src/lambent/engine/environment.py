@@ -22,7 +22,7 @@ from lambent.engine.extensions_api import Extension
 from lambent.engine.frames import Channel, FrameChannel, Listener
 from lambent.engine.freezer import LATE_S
 from lambent.engine.inside_api import InsideApi, Serve
-from lambent.engine.log_lines import ExtensionReport, InitReport
+from lambent.engine.log_lines import RESTORE, ExtensionReport, InitReport
 from lambent.engine.metadata_api import BASE as METADATA
 from lambent.engine.metadata_api import TOKEN_VARIABLE, MetadataApi
 from lambent.engine.runs import Exit, InitFailure, Outcome, Run, init_error_document
@@ -78,6 +78,7 @@ class Environment(Listener):
         self._began = 0.0
         self._is_retired = False
         self._init_duration_ms: float | None = None
+        self._restore_duration_ms: float | None = None
         self._memory_mb = 0
         self._memory_read = 0.0
 
@@ -92,6 +93,11 @@ class Environment(Listener):
     @property
     def arn(self) -> str:
         return self.spec.arn
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether it is a copy of a process that has done Init."""
+        return self._around.is_restore
 
     @property
     def can_be_reset(self) -> bool:
@@ -117,7 +123,7 @@ class Environment(Listener):
             self._timer = self._loop.call_later(self._around.init_limit_s, self._on_init_timeout)
         else:
             self._start(run)
-        self._log.init_start("invoke" if run else "init")
+        self._log.init_start(self._phase_of(run))
         self._inside.listen()
         self._channel.open(self._around.order)
         if self._extensions:
@@ -188,6 +194,11 @@ class Environment(Listener):
                 self._log.runtime_done(self._summary(run, run.outcome))
                 self._answer(run)
 
+    def on_learnt(self, findings: bytes) -> None:
+        """What its Init imported."""
+        if self.phase is Phase.INIT and self._around.learnt:
+            self._around.learnt(findings)
+
     def on_extensions_ready(self) -> None:
         """Every extension waits for its next event: Init is over, or the invocation, if the runtime waits too."""
         if self.phase is Phase.INIT and self._is_runtime_ready:
@@ -210,9 +221,11 @@ class Environment(Listener):
             self._invoke(self.run)
             return
         self._cancel_timer()
-        if self._around.initialization_type == ON_DEMAND:
+        if self.is_restored:
+            self._restore_duration_ms = init_ms
+        elif self._around.initialization_type == ON_DEMAND:
             self._init_duration_ms = init_ms  # the first invocation reports it, and is billed for it
-        self._log.init_end(InitReport(duration_ms=init_ms))
+        self._log.init_end(InitReport(duration_ms=init_ms, phase=self._phase_of(None)))
         self._become_idle()
 
     def on_response(self, payload: bytes) -> None:
@@ -490,7 +503,7 @@ class Environment(Listener):
         self._show_start(run)
         self.run = None
         summary = self._summary(run, outcome)
-        self._init_duration_ms = None
+        self._init_duration_ms = self._restore_duration_ms = None
         self._log.say(*self._log.lines.end(summary))
         self._log.run = None
         self._around.owner.has_reported(self, run, summary)
@@ -507,6 +520,7 @@ class Environment(Listener):
             memory_mb=self.spec.memory_mb,
             max_memory_mb=self._max_memory_mb(),
             init_duration_ms=self._init_duration_ms,
+            restore_duration_ms=self._restore_duration_ms,
             status=status,
             error_type=error_type,
             has_failed=status != "success" or outcome.function_error is not None,
@@ -528,13 +542,18 @@ class Environment(Listener):
         run = self.run
         self._end(happening)
         init_ms = (time.perf_counter() - self._began) * 1000
-        phase = "invoke" if run else "init"
-        init = InitReport(duration_ms=init_ms, phase=phase, status=failure.status, error_type=failure.error_type)
+        init = InitReport(
+            duration_ms=init_ms, phase=self._phase_of(run), status=failure.status, error_type=failure.error_type
+        )
         self._log.init_end(init)
         if run:
             document = init_error_document(failure, run)
             self._finish(run, Outcome(payload=document, status="error", error_type=failure.error_type))
         self._around.owner.has_ended(self, None if run else failure)
+
+    def _phase_of(self, run: Run | None) -> str:
+        """What its Init is a part of; a restore is none, and is told of in its own words."""
+        return RESTORE if self.is_restored else "invoke" if run else "init"
 
     def _become_idle(self) -> None:
         self.idle_since = self._around.clock.elapsed()

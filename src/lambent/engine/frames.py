@@ -26,6 +26,7 @@ STREAM: Final = 20  # the answer comes in chunks; the payload is its content typ
 CHUNK: Final = 21
 STREAM_END: Final = 22
 STREAM_ERROR: Final = 23  # ends the stream too; the payload is an error document
+LEARNT: Final = 24  # what the platform wanted to know of an Init; before READY
 UNSTARTABLE: Final = 26  # no program could be executed; the payload says why
 
 _HEAD: Final = struct.Struct("!IB")
@@ -47,6 +48,7 @@ class Listener(Protocol):
     def on_error(self, document: bytes, error_type: str | None = None) -> None: ...
     def on_init_error(self, document: bytes, error_type: str | None = None) -> None: ...
     def on_unstartable(self, reason: str) -> None: ...
+    def on_learnt(self, findings: bytes) -> None: ...
     def on_oversized(self) -> None: ...
     def on_stream(self, content_type: str) -> None: ...
     def on_chunk(self, data: bytes) -> None: ...
@@ -197,7 +199,9 @@ class FrameChannel:
         tell(payload)
 
     def _dispatch_stream(self, kind: int, payload: bytes) -> None:
-        if kind == STREAM:
+        if kind == LEARNT:
+            self._listener.on_learnt(payload)
+        elif kind == STREAM:
             self._listener.on_stream(payload.decode("latin-1"))
         elif kind == STREAM_END:
             self._listener.on_stream_end(None, b"")

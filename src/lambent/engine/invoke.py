@@ -7,48 +7,35 @@ comes back to the pool and the slot is returned.
 
 import asyncio
 import contextlib
-import dataclasses
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from secrets import token_urlsafe
 from typing import Any, Final
 
 from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
-from lambent.aws.trace import new_trace, with_part
 from lambent.clock import Clock
 from lambent.engine import pool
 from lambent.engine.admission import Admission, Allotment, Release, throttled
 from lambent.engine.environment import Environment
-from lambent.engine.file_systems import folders_for
 from lambent.engine.freezer import Freezer
 from lambent.engine.gauges import Gauges
 from lambent.engine.head_starts import head_start
-from lambent.engine.init_order import init_order
 from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
-from lambent.engine.log_stream import Event
 from lambent.engine.memory import memory_bytes
-from lambent.engine.metadata_api import API_VARIABLE, TOKEN_VARIABLE
 from lambent.engine.metrics import FunctionMetrics, Resource
-from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned, init_limit_s
+from lambent.engine.packages import PackageZygotes
+from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned
 from lambent.engine.report import Report
 from lambent.engine.runs import InitFailure, Run
-from lambent.engine.runtimes import Runtime, Runtimes, Stem, outside
-from lambent.engine.sandbox.launch import EnvironmentRefused, Order
+from lambent.engine.runtimes import Runtimes
 from lambent.engine.settings import Settings
+from lambent.engine.snapshots import Snapshots, restore_error
 from lambent.engine.spec import ON_DEMAND, PROVISIONED, FunctionSpec, Invocation, InvocationResult
+from lambent.engine.starts import Credentials, LogSink, Starts
 from lambent.engine.states import Phase
-from lambent.engine.surroundings import Sandbox, Surroundings
-from lambent.engine.variables import variables
 from lambent.observe.log import Log
 from lambent.observe.metrics import record_nothing
-
-LogSink = Callable[[Scope, str, str, Sequence[Event]], None]
-Credentials = Callable[[str, str], Awaitable[Mapping[str, str]]]
-"""From a role's ARN and a session name to AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."""
 
 # A launcher hands out one parked environment after the other; a few claims under way keep it busy, more only wait
 # elsewhere. The queue before it is bounded by the concurrency limit.
@@ -79,8 +66,9 @@ class Engine:
 
     admission: Admission = field(init=False)
     _pool: "pool.Pool[Environment, Run]" = field(init=False, default_factory=pool.Pool)
-    _launchers: Launchers = field(init=False)
-    _home: asyncio.TaskGroup | None = field(init=False, default=None)  # of launchers
+    _starts: Starts = field(init=False)
+    _packages: PackageZygotes = field(init=False)
+    _snapshots: Snapshots = field(init=False)
     _tasks: asyncio.TaskGroup | None = field(init=False, default=None)  # of starts and ends
     _claims: asyncio.Semaphore = field(init=False)
     _gauges: Gauges = field(init=False)
@@ -95,7 +83,25 @@ class Engine:
         self.admission = Admission(self.settings.concurrent_executions, self.clock.now)
         self._freezer = Freezer(self.clock.elapsed)
         self._gauges = Gauges(self.admission, self.clock.now_ms)
-        self._launchers = Launchers(self.open_launcher, self.log)
+        self._starts = Starts(
+            launchers=Launchers(self.open_launcher, self.log),
+            runtimes=self.runtimes,
+            credentials=self.credentials,
+            append_log=self.append_log,
+            clock=self.clock,
+            log=self.log,
+            owner=self,
+            place=self.settings.place,
+            file_systems=self.settings.file_systems,
+            has_walls=self.settings.has_walls,
+            init_limit_s=self.settings.init_limit_s,
+        )
+        make = self._starts.make_for_packages
+        self._packages = PackageZygotes(make, self.clock, self.log, self.settings.idle_environment_s)
+        if self.settings.has_walls and self.settings.package_zygotes:
+            self._starts.packages = self._packages
+        self._snapshots = Snapshots(self._starts.make_for_snapshot, self._bury_soon, self.clock, self.log)
+        self._starts.snapshots = self._snapshots
         self._claims = asyncio.Semaphore(_CLAIMS_AT_ONCE)
         self._provisioned_claims = asyncio.Semaphore(_PROVISIONED_CLAIMS)
 
@@ -141,6 +147,8 @@ class Engine:
 
     async def retire(self, arn: str, *, keep_digests: frozenset[str] = frozenset()) -> None:
         """Ends a function's environments whose digest is not kept: idle ones now, busy ones when they are done."""
+        self._packages.retire(arn, keep_digests)
+        self._snapshots.retire(arn, keep_digests)
         resetting = (environment for environment in self._resetting if environment.arn == arn)
         for environment in (*self._pool.of(arn), *resetting):
             if environment.digest not in keep_digests:
@@ -151,13 +159,15 @@ class Engine:
     async def run(self) -> None:
         """Serves until cancelled; then lets running invocations finish, within limits, and ends everything."""
         async with asyncio.TaskGroup() as tasks:
-            self._tasks = self._home = tasks
+            self._tasks = self._starts.home = tasks
             self.ready.set()
             ageing = tasks.create_task(self._end_the_old(), name="engine.end_the_old")
             try:
                 while True:
                     await asyncio.sleep(_HOUSEKEEPING_S)
-                    self._relieve_memory()
+                    is_short = self._relieve_memory()
+                    self._packages.tend(is_short_of_memory=is_short)
+                    self._snapshots.tend(is_short_of_memory=is_short)
                     self._gauges.flush(self.metrics.record)
             finally:
                 ageing.cancel()
@@ -182,14 +192,26 @@ class Engine:
         """A function has come into being that may be invoked soon: its program is started ahead, where that helps."""
         runtime = await self.runtimes.resolve(spec.runtime)
         start = head_start(spec, runtime.program, self.settings.place)
-        if start and runtime.program and self._home and not self._is_stopping:
+        if start and runtime.program and self._starts.home and not self._is_stopping:
             with contextlib.suppress(OSError):  # whoever invokes it is told
-                (await self._launchers.get(runtime.stem, self._home)).expect(runtime.program.trees, start)
+                (await self._starts.launchers.get(runtime.stem, self._starts.home)).expect(runtime.program.trees, start)
 
     def progress(self, key: Key) -> Progress | None:
         """How far what was planned for a version and a qualifier is; None when nothing is planned."""
         allocation = self._provisioned.get(key)
         return allocation.progress if allocation else None
+
+    def describe(self, arn: str) -> list[dict[str, Any]]:
+        """How a function's versions start: for `lambent doctor`."""
+        return [*self._packages.describe(arn), *self._snapshots.describe(arn)]
+
+    async def take_snapshot(self, spec: FunctionSpec) -> None:
+        """Runs the Init of a version that is published with SnapStart, and keeps it for its environments.
+
+        Raises:
+            SnapshotFailedError: it could not be initialised; the text is its StateReason.
+        """
+        await self._snapshots.take(spec)
 
     @property
     def environments(self) -> int:
@@ -232,6 +254,10 @@ class Engine:
         assert self._tasks is not None
         allocation = self._provisioned.lose(environment)
         run = self._pool.take_waiting(environment.digest) if failure and not allocation else None
+        if run and failure and environment.is_restored:
+            run.fail(restore_error(failure))
+            self._bury_soon(environment)
+            return
         if run and not self._is_stopping:
             self._tasks.create_task(self._start(run.spec, run, environment), name="engine.start")
             return
@@ -364,83 +390,9 @@ class Engine:
 
     async def _create(self, spec: FunctionSpec, kind: str = ON_DEMAND, past: Environment | None = None) -> Environment:
         """A new environment; in the place of a `past` one it has that one's /tmp, log stream and age."""
-        stream = past.stream if past else self._stream_name(spec)
-        try:
-            runtime = await self.runtimes.resolve(spec.runtime)
-            secrets = await self.credentials(spec.role, spec.name)
-            sandbox = await self._claim(spec, runtime, past)
-        finally:
-            if past:
-                await past.sandbox.kill()  # nobody else inherits its /tmp
-        try:
-            place = self.settings.place
-            if not self.settings.has_walls:
-                place = outside(place, spec, runtime.program, sandbox.runtime_api)
-            settings = {**variables(spec, stream, secrets, place, kind), **self._first_trace()}
-            settings |= {API_VARIABLE: place.runtime_api, TOKEN_VARIABLE: token_urlsafe(32)}
-            order = init_order(spec, place, runtime.program, settings)
-            environment = self._inhabit(sandbox, spec, stream, order, kind)
-        except BaseException:
-            sandbox.discard()  # nobody else knows of it
-            raise
-        if past:
-            environment.born, environment.is_wanted = past.born, past.is_wanted
+        environment = await self._starts.create(spec, kind, past)
         self._pool.add(environment)
-        if runtime.warning:
-            environment.warn(runtime.warning)
         return environment
-
-    def _inhabit(
-        self, sandbox: Sandbox, spec: FunctionSpec, stream: str, order: dict[str, Any], kind: str
-    ) -> Environment:
-        around = Surroundings(
-            clock=self.clock,
-            owner=self,
-            write_log=partial(self.append_log, spec.scope, spec.group, stream),
-            order=order,
-            init_limit_s=self.settings.init_limit_s if kind == ON_DEMAND else init_limit_s(spec.timeout_s),
-            initialization_type=kind,
-        )
-        return Environment(spec, sandbox, stream, around)
-
-    def _first_trace(self) -> dict[str, str]:
-        """The trace of an Init phase, which belongs to no invocation yet."""
-        return {"_X_AMZN_TRACE_ID": with_part(new_trace(self.clock.now()), "Sampled", "0")}
-
-    async def _claim(self, spec: FunctionSpec, runtime: Runtime, past: Environment | None) -> Sandbox:
-        program = runtime.program
-        order = Order(
-            environment_id=uuid.uuid4().hex,
-            code_dir=spec.code_dir,
-            layer_dirs=spec.layer_dirs,
-            trees=program.trees if program else {},
-            memory_mb=spec.memory_mb,
-            ephemeral_mb=spec.ephemeral_mb,
-            with_egress=not spec.in_vpc,
-            heir_of=past.id if past else None,
-            file_systems=folders_for(spec, self.settings.file_systems, has_walls=self.settings.has_walls),
-            head_start=head_start(spec, program, self.settings.place) if self.settings.has_walls else None,
-        )
-        try:
-            return await self._claim_of(runtime.stem, order)
-        except EnvironmentRefused:
-            if past is None:
-                raise
-            self.log.warning("environment.tmp_lost", environment=past.id, function=spec.arn)
-            fresh = dataclasses.replace(order, environment_id=uuid.uuid4().hex, heir_of=None)
-            return await self._claim_of(runtime.stem, fresh)
-
-    async def _claim_of(self, stem: Stem, order: Order) -> Sandbox:
-        assert self._home is not None
-        try:
-            return await (await self._launchers.get(stem, self._home)).claim(order)
-        except OSError:  # it broke, perhaps long ago: a new one gets a chance
-            self.log.warning("launcher.replaced", stem=str(stem))
-            self._launchers.drop(stem)
-            return await (await self._launchers.get(stem, self._home)).claim(order)
-
-    def _stream_name(self, spec: FunctionSpec) -> str:
-        return f"{self.clock.utc():%Y/%m/%d}/[{spec.version}]{uuid.uuid4().hex}"
 
     def _fail(self, run: Run | None, digest: str, error: ApiError) -> None:
         failed = run or self._pool.take_waiting(digest)
@@ -537,17 +489,20 @@ class Engine:
             pause_s = min(idle_s, books.until_lived_too_long(now, _LONGEST_LIFE_S))
             await self.clock.sleep(max(_SHORTEST_PAUSE_S, pause_s))
 
-    def _relieve_memory(self) -> None:
-        if not self._pool.idle:
-            return
+    def _relieve_memory(self) -> bool:
+        """Whether memory is short; then idle environments end."""
         free, total = memory_bytes()
-        count = pool.to_relieve(self._pool.idle, free, int(total * _WANTED_FREE_SHARE))
+        wanted = int(total * _WANTED_FREE_SHARE)
+        count = pool.to_relieve(self._pool.idle, free, wanted) if self._pool.idle else 0
         for environment in self._pool.longest_idle(count):
             environment.retire()
+        return free < wanted
 
     async def _stop(self) -> None:
         self._is_stopping = True
         self.ready.clear()
+        self._packages.close()
+        self._snapshots.close()
         async with asyncio.TaskGroup() as burials:
             self._tasks = burials
             for environment in (*self._pool.longest_idle(self._pool.idle), *self._provisioned.idle()):
@@ -561,6 +516,10 @@ class Engine:
                 run.fail(_stopping())
             for environment in self._pool.in_life():
                 environment.retire()
+
+    def _bury_soon(self, environment: Environment) -> None:
+        assert self._tasks is not None
+        self._tasks.create_task(self._bury(environment), name="engine.bury")
 
     async def _bury(self, environment: Environment) -> None:
         try:

@@ -27,9 +27,12 @@ _KNOWN_TYPE: Final = re.compile(r"(?:Runtime|Function|Extension|Sandbox)\.[A-Z][
 _UNKNOWN: Final = "Runtime.Unknown"
 
 
+RESTORE: Final = "restore"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitReport:
-    """How an Init ended. `phase` is init, or invoke where it was part of an invocation."""
+    """How an Init ended. `phase` is init, invoke where it was part of an invocation, or RESTORE, which is no Init."""
 
     duration_ms: float
     phase: str = "init"
@@ -66,15 +69,18 @@ class TextLines:
 
     def init_start(self, phase: str = "init") -> list[str]:
         """Where it is part of an invocation, its INIT_REPORT alone tells of it."""
-        if phase != "init":
+        if phase not in ("init", RESTORE):
             return []
         version, arn = _runtime_version(self._spec.runtime), _runtime_arn(self._spec)
-        return [f"INIT_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"]
+        return [f"{phase.upper()}_START Runtime Version: {version}\tRuntime Version ARN: {arn}\n"]
 
     def init_end(self, init: InitReport) -> list[str]:
         """On demand, an Init that went well is in the first REPORT."""
         if self._is_on_demand and init.status == _SUCCESS:
             return []
+        if init.phase == RESTORE:
+            tail = "" if init.status == _SUCCESS else f"\tStatus: {init.status}{_error_tail(init.error_type)}"
+            return [f"RESTORE_REPORT Restore Duration: {init.duration_ms:.2f} ms{tail}\n"]
         head = f"INIT_REPORT Init Duration: {init.duration_ms:.2f} ms\tPhase: {init.phase}\tStatus: {init.status}"
         return [f"{head}{_error_tail(init.error_type)}\n"]
 
@@ -104,6 +110,9 @@ class TextLines:
         ]
         if report.init_duration_ms is not None:
             fields.append(f"Init Duration: {report.init_duration_ms:.2f} ms")
+        if report.restore_duration_ms is not None:
+            fields.append(f"Restore Duration: {report.restore_duration_ms:.2f} ms")
+            fields.append(f"Billed Restore Duration: {report.billed_restore_ms} ms")
         # A tab ends the line, except behind a status.
         fields.append("" if report.status == _SUCCESS else f"Status: {report.status}{_error_tail(report.error_type)}")
         line = "\t".join(fields) + "\n"
@@ -136,6 +145,9 @@ class JsonLines:
             "instanceId": self._stream,
             "instanceMaxMemory": spec.memory_mb * 1_048_576,
         }
+        if phase == RESTORE:
+            kept = {name: value for name, value in record.items() if name not in ("initializationType", "phase")}
+            return self._lines("INFO", "restoreStart", kept)
         return self._lines("INFO", "initStart", record)
 
     def init_end(self, init: InitReport) -> list[str]:
@@ -145,6 +157,10 @@ class JsonLines:
         done = self._lines("WARN" if has_failed else "DEBUG", "initRuntimeDone", record)
         level = "WARN" if has_failed else "DEBUG" if is_on_demand else "INFO"
         metrics = {"metrics": {"durationMs": round(init.duration_ms, 3)}}
+        if init.phase == RESTORE:
+            record = {"status": init.status, **_error_member(init.status, init.error_type)}
+            done = self._lines("WARN" if has_failed else "DEBUG", "restoreRuntimeDone", record)
+            return done + self._lines("WARN" if has_failed else "INFO", "restoreReport", record | metrics)
         return done + self._lines(level, "initReport", record | metrics)
 
     def extension(self, extension: ExtensionReport) -> list[str]:
@@ -191,6 +207,9 @@ class JsonLines:
         }
         if report.init_duration_ms is not None:
             metrics["initDurationMs"] = round(report.init_duration_ms, 3)
+        if report.restore_duration_ms is not None:
+            metrics["restoreDurationMs"] = round(report.restore_duration_ms, 3)
+            metrics["billedRestoreDurationMs"] = report.billed_restore_ms
         whole: dict[str, Any] = {"requestId": report.request_id, "metrics": metrics, "status": report.status, **error}
         if report.post_runtime_ms is not None:
             whole["spans"] = [_span("extensionOverhead", report, report.asked_ms or 0.0, report.post_runtime_ms)]

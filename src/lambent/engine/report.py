@@ -44,6 +44,7 @@ class Report:
     memory_mb: int
     max_memory_mb: int
     init_duration_ms: float | None = None  # of a cold start, which is billed with its first invocation
+    restore_duration_ms: float | None = None  # of an environment restored from a snapshot, billed likewise
     status: str = "success"  # success, error or timeout: an answer that tells of an error is a success of the platform
     error_type: str | None = None
     has_failed: bool = False  # the function, whoever says so
@@ -57,7 +58,11 @@ class Report:
 
     @property
     def billed_ms(self) -> int:
-        return math.ceil(round(self.duration_ms + (self.init_duration_ms or 0.0), 2))
+        return math.ceil(round(self.duration_ms + (self.init_duration_ms or 0.0), 2)) + self.billed_restore_ms
+
+    @property
+    def billed_restore_ms(self) -> int:
+        return math.ceil(round(self.restore_duration_ms or 0.0, 2))
 
 
 def timed_out_line(request_id: str, timeout_s: int, now_s: float) -> str:

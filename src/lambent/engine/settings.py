@@ -22,3 +22,4 @@ class Settings:
     file_systems: Mapping[str, Path] = field(default_factory=dict)
     """Folders by access point: its ARN or its id."""
     has_walls: bool = True  # False: level `process`, where paths are the host's own
+    package_zygotes: bool = True

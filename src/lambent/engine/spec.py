@@ -14,6 +14,7 @@ from lambent.engine.stream import ResponseStream
 # What an environment was initialised for: AWS_LAMBDA_INITIALIZATION_TYPE.
 ON_DEMAND: Final = "on-demand"
 PROVISIONED: Final = "provisioned-concurrency"
+SNAP_START: Final = "snap-start"
 
 ACTIVE: Final = "Active"
 """TracingConfig.Mode of functions whose invocations are sampled and traced."""
@@ -48,6 +49,7 @@ class FunctionSpec:
     system_log_level: str | None = None  # LoggingConfig.SystemLogLevel, with JSON only
     tracing: str = "PassThrough"  # TracingConfig.Mode: PassThrough or Active
     file_systems: tuple[tuple[str, str], ...] = ()  # FileSystemConfigs: ARN of the access point, LocalMountPath
+    snap_start: bool = False  # a published version whose environments are restored
     reserved: int | None = None  # the function's reserved concurrency; not in the digest
     digest: str
     scope: Scope = field(init=False, compare=False)

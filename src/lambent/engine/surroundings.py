@@ -14,6 +14,9 @@ from lambent.engine.spec import ON_DEMAND
 INIT_LIMIT_S: Final = 10.0
 """How long Init may take before it is done again inside the first invocation. Source: the guide, "Init phase"."""
 
+RESTORE_LIMIT_S: Final = 10.0
+"""How long a restore may take, with its hooks. Source: the guide, "Lambda SnapStart"."""
+
 
 class Sandbox(Protocol):
     """The walls and processes of one environment, as `sandbox.launch` makes them."""
@@ -23,6 +26,7 @@ class Sandbox(Protocol):
     output: int
     runtime_api: Any  # socket.socket
     exited: asyncio.Future[Any]  # of an Exit
+    barren: asyncio.Future[str]  # of a zygote
 
     def connect(self, port: int, then: Callable[[Any], None]) -> None: ...  # with a socket.socket | None
     def freeze(self) -> None: ...
@@ -33,6 +37,7 @@ class Sandbox(Protocol):
     async def kill(self) -> None: ...
     async def stop(self) -> None: ...
     def discard(self) -> None: ...
+    def seal(self, parked: int) -> None: ...
 
 
 class Owner(Protocol):
@@ -54,3 +59,5 @@ class Surroundings:
     order: dict[str, Any]  # the INIT frame
     init_limit_s: float = INIT_LIMIT_S
     initialization_type: str = ON_DEMAND
+    learnt: Callable[[bytes], None] | None = None  # what an Init that was to tell of itself has told
+    is_restore: bool = False  # Init has been done, in a process that this one is a copy of

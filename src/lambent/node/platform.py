@@ -161,6 +161,7 @@ def _engine(ground: Ground, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> E
         place=ground.place,
         file_systems=shared_folders(ground.config),
         has_walls=ground.has_walls,
+        package_zygotes=ground.config.package_zygotes,
     )
     return Engine(
         open_launcher=ground.open_launcher,

@@ -49,6 +49,7 @@ class PlainSandbox:
         self.is_throttled = False
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[PlainExit] = self._loop.create_future()
+        self.barren: asyncio.Future[str] = self._loop.create_future()
         self._process = subprocess.Popen(
             [stem.interpreter, "-I", "-S", "-c", _START, START if stem.executes else BOOTSTRAP, str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
@@ -70,6 +71,9 @@ class PlainSandbox:
         connection.setblocking(False)
         connection.connect_ex(("127.0.0.1", port))
         self._loop.call_soon(then, connection)
+
+    def seal(self, parked: int) -> None:
+        raise NotImplementedError("there are no zygotes without walls")
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)

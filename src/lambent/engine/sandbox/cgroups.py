@@ -51,6 +51,11 @@ class Cgroup:
         for folder in dict.fromkeys(self.folders.values()):
             _write(f"{folder}/cgroup.procs", str(pid))
 
+    def open_tasks(self) -> list[int]:
+        """The files that a process's id is written to for it to join, open."""
+        folders = dict.fromkeys(self.folders.values())
+        return [os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in folders]
+
     def limit_memory(self, memory_mb: int, tmp_mb: int) -> None:
         """Hold the environment to its memory and a full /tmp, swap included.
 

@@ -20,7 +20,7 @@ _syscall.restype = ctypes.c_long
 
 AARCH64 = os.uname().machine in ("aarch64", "arm64")
 
-_CLONE = 220 if AARCH64 else 56
+CLONE = 220 if AARCH64 else 56
 _PIVOT_ROOT = 41 if AARCH64 else 155
 _CAPSET = 91 if AARCH64 else 126
 _SECCOMP = 277 if AARCH64 else 317
@@ -28,6 +28,7 @@ _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLOSE_RANGE, _MOUNT_SETATTR = 436, 442
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
 
+CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -53,9 +54,9 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _CAP_VERSION_3 = 0x20080522
 LAST_CAPABILITY = 63  # the kernel answers EINVAL above its own last one
-_SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_SET_MODE_FILTER = 1
 _LANDLOCK_CREATE_RULESET_VERSION = 1
-_LANDLOCK_RULE_PATH_BENEATH = 1
+LANDLOCK_RULE_PATH_BENEATH = 1
 
 
 def _fail(name: str, detail: str = "") -> OSError:
@@ -90,6 +91,11 @@ def _thread_id_address() -> int:
 _THREAD_ID_ADDRESS = _thread_id_address() if sys.platform == "linux" else 0
 
 
+def as_cloned(flags: int) -> int:
+    """Those flags as the kernel sees them in `clone`."""
+    return flags | _SIGCHLD | ((_CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID) if _THREAD_ID_ADDRESS else 0)
+
+
 def clone(flags: int) -> int:
     """Fork with the given CLONE_NEW* flags in one call: 0 in the child, else the child's pid.
 
@@ -97,10 +103,10 @@ def clone(flags: int) -> int:
     fork (locks, signals, reseeding of `random`) is done here, as os.fork does it.
     """
     address = _THREAD_ID_ADDRESS
-    flags |= _SIGCHLD | ((_CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID) if address else 0)
+    flags = as_cloned(flags)
     tail = (0, address) if AARCH64 else (address, 0)  # thread-local storage comes before the id on aarch64
     ctypes.pythonapi.PyOS_BeforeFork()
-    pid: int = _syscall(*[ctypes.c_long(word) for word in (_CLONE, flags, 0, 0, *tail)])
+    pid: int = _syscall(*[ctypes.c_long(word) for word in (CLONE, flags, 0, 0, *tail)])
     if pid == 0:
         ctypes.pythonapi.PyOS_AfterFork_Child()
         return 0
@@ -225,7 +231,7 @@ def set_seccomp_filter(program: bytes) -> None:
     """Load a BPF program (8 bytes an instruction) for this process and all it starts."""
     code = ctypes.create_string_buffer(program, len(program))
     record = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
-    _call("seccomp", _SECCOMP, _SECCOMP_SET_MODE_FILTER, 0, record)
+    _call("seccomp", _SECCOMP, SECCOMP_SET_MODE_FILTER, 0, record)
 
 
 def close_from(first: int) -> None:
@@ -234,6 +240,13 @@ def close_from(first: int) -> None:
         _call("close_range", _CLOSE_RANGE, first, 0x7FFFFFFF, 0)
     except OSError:
         os.closerange(first, 65536)
+
+
+def close_from_but(kept: int) -> None:
+    """Close every descriptor but one."""
+    if kept:
+        _call("close_range", _CLOSE_RANGE, 0, kept - 1, 0)
+    close_from(kept + 1)
 
 
 def set_hostname(name: str) -> None:
@@ -247,16 +260,20 @@ def landlock_abi() -> int:
     return _call("landlock_create_ruleset", _LANDLOCK_CREATE_RULESET, 0, 0, _LANDLOCK_CREATE_RULESET_VERSION)
 
 
-def landlock_create_ruleset(files: int, network: int, scopes: int, *, version: int) -> int:
-    """A descriptor of a ruleset that handles these rights, as far as this version knows their kinds."""
-    record = struct.pack("QQQ", files, network, scopes)[: 24 if version >= 6 else 16 if version >= 4 else 8]
+def landlock_ruleset(files: int, network: int, scopes: int, *, version: int) -> bytes:
+    """The record that asks for a ruleset which handles these rights, as far as this version knows their kinds."""
+    return struct.pack("QQQ", files, network, scopes)[: 24 if version >= 6 else 16 if version >= 4 else 8]
+
+
+def landlock_create_ruleset(record: bytes) -> int:
+    """A descriptor of that ruleset."""
     return _call("landlock_create_ruleset", _LANDLOCK_CREATE_RULESET, record, len(record), 0)
 
 
 def landlock_allow_beneath(ruleset: int, place: int, rights: int) -> None:
     """Grant rights below an open folder."""
     record = struct.pack("=Qi", rights, place)
-    _call("landlock_add_rule", _LANDLOCK_ADD_RULE, ruleset, _LANDLOCK_RULE_PATH_BENEATH, record, 0)
+    _call("landlock_add_rule", _LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, record, 0)
 
 
 def landlock_restrict_self(ruleset: int) -> None:

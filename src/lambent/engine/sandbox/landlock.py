@@ -15,6 +15,8 @@ import os
 
 from lambent.engine.sandbox import kernel
 
+PATH_BENEATH = kernel.LANDLOCK_RULE_PATH_BENEATH
+
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _MAKE_CHAR, _MAKE_BLOCK = 1 << 6, 1 << 11
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
@@ -39,6 +41,11 @@ def rules(writable: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
     return (*_RULES, *((place, _OWN) for place in writable))
 
 
+def rules_of(*places: str) -> tuple[tuple[str, int], ...]:
+    """Rules by which all may be done below these places, and nothing elsewhere."""
+    return tuple((place, _OWN) for place in places)
+
+
 def version() -> int:
     """Which version to use: 0 where the kernel offers none, or one that is too old."""
     try:
@@ -48,20 +55,35 @@ def version() -> int:
     return offered if offered >= _FIRST_USABLE else 0
 
 
+def ruleset(version: int) -> bytes:
+    """What is asked of the kernel for a ruleset."""
+    return kernel.landlock_ruleset(handled(version), _NO_NETWORK, scopes(version), version=version)
+
+
+def handled(version: int) -> int:
+    """Every right to files that this version knows."""
+    return next(known for since, known in _RIGHTS if version >= since)
+
+
+def scopes(version: int) -> int:
+    """What this version can keep within, besides files."""
+    return _SCOPES if version >= 6 else 0
+
+
 def restrict(version: int, rules: tuple[tuple[str, int], ...] = _RULES) -> None:
     """Put this process, and all that it starts, behind the rules, for good. Needs no_new_privs.
 
     Nothing can be mounted by it afterwards; what others mount in its namespace is under the rule for `/`.
     """
-    rights = next(known for since, known in _RIGHTS if version >= since)
-    ruleset = kernel.landlock_create_ruleset(rights, _NO_NETWORK, _SCOPES if version >= 6 else 0, version=version)
+    rights = handled(version)
+    created = kernel.landlock_create_ruleset(ruleset(version))
     try:
         for path, allowed in rules:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
-                kernel.landlock_allow_beneath(ruleset, place, allowed & rights)
+                kernel.landlock_allow_beneath(created, place, allowed & rights)
             finally:
                 os.close(place)
-        kernel.landlock_restrict_self(ruleset)
+        kernel.landlock_restrict_self(created)
     finally:
-        os.close(ruleset)
+        os.close(created)

@@ -90,6 +90,9 @@ class Order:
 
     With `heir_of`, the id of one that was stopped, it gets that one's /tmp, if its launcher still has it. With
     `head_start`, `{"command": [...], "environment": {...}}`, it may be one where that runs already, waiting for INIT.
+
+    A zygote has children instead of invocations, once it is sealed. `child_of` names the one that this environment is
+    to be born of.
     """
 
     environment_id: str
@@ -102,6 +105,8 @@ class Order:
     heir_of: str | None = None
     file_systems: tuple[tuple[str, Path], ...] = ()  # where in the environment, and which folder
     head_start: Mapping[str, Any] | None = None  # what `trees` may have been started with already
+    is_zygote: bool = False
+    child_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,8 @@ class Sandbox:
         self.id = order.environment_id
         self.pid: int = message["pid"]
         self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self.barren: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Of a zygote: resolved, with the reason, when it will have no more children. Its own end follows."""
         self.control = socket.socket(fileno=fds.pop("control"))
         self.control.setblocking(False)
         self.output = fds.pop("output")
@@ -194,6 +201,11 @@ class Sandbox:
         """Ask its first process to end, which passes it on to the runtime."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
+
+    def seal(self, parked: int) -> None:
+        """Of a zygote: it has done its work, and is to have that many children ahead from now on."""
+        self._memory.stop()
+        self._ask("seal", self.id, parked=parked)
 
     async def kill(self) -> None:
         """End every process of it and wait until they are gone. The launcher takes its walls down afterwards."""
@@ -329,6 +341,8 @@ class Launcher:
             "ephemeral_mb": order.ephemeral_mb,
             "with_egress": order.with_egress,
             "heir_of": order.heir_of,
+            "is_zygote": order.is_zygote,
+            "child_of": order.child_of,
             "file_systems": [(target, str(folder)) for target, folder in order.file_systems],
             "head_start": order.head_start,
         }
@@ -363,20 +377,29 @@ class Launcher:
             case "claimed":
                 self._on_claimed(message)
             case "connected":
-                connection = _socket(message["fds"].get("connection"))
-                if message["id"] in self._sandboxes:
-                    self._sandboxes[message["id"]].on_connected(connection)
-                elif connection:
-                    connection.close()
+                self._on_connected(message)
             case "refused":
                 _, future = self._claims.pop(message["id"])
                 if not future.done():
                     future.set_exception(EnvironmentRefused(message["error"]))
+            case "barren":
+                self._on_barren(message)
             case "exited":
                 sandbox = self._sandboxes.pop(message["id"])
                 sandbox.on_exit(Exit(message["status"], message["oom"]), message["peak"])
             case "head_starts":
                 self.head_starts = message["ready"]
+
+    def _on_connected(self, message: dict[str, Any]) -> None:
+        connection = _socket(message["fds"].get("connection"))
+        if message["id"] in self._sandboxes:
+            self._sandboxes[message["id"]].on_connected(connection)
+        elif connection:
+            connection.close()
+
+    def _on_barren(self, message: dict[str, Any]) -> None:
+        if sandbox := self._sandboxes.get(message["id"]):
+            sandbox.barren.set_result(message["error"])
 
     def _on_claimed(self, message: dict[str, Any]) -> None:
         order, future = self._claims.pop(message["id"])

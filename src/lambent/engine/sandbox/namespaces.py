@@ -25,15 +25,24 @@ _SHARED_MEMORY_MB = 64
 _LAUNCHER_NICENESS = 10
 CONTROL_FD, SYNC_FD = 3, 4
 
+NOBODY = (0, 0)
 
 Ends = tuple[int, int, int]  # an environment's own side: output, control, sync
 
 
-def map_user(pid: int, host_uid: int, host_gid: int) -> None:
-    """Let the environment's user be `host_uid` outside, and nobody else exist inside."""
+def map_user(pid: int, host_id: int, others: tuple[int, int] = NOBODY) -> None:
+    """Let the environment's user be `host_id` outside, and nobody else exist inside.
+
+    Unless namespaces within it are to have `others` of the host's users: from, and up to but without.
+    """
+    rows = [(rootfs.USER_ID, host_id, 1)]
+    if others[1]:
+        ranges = ((others[0], host_id), (host_id + 1, others[1]))
+        rows += [(first, first, end - first) for first, end in ranges if end > first]
+    text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in rows).encode()
     _write(f"/proc/{pid}/setgroups", b"deny")
-    _write(f"/proc/{pid}/uid_map", b"%d %d 1" % (rootfs.USER_ID, host_uid))
-    _write(f"/proc/{pid}/gid_map", b"%d %d 1" % (rootfs.USER_ID, host_gid))
+    _write(f"/proc/{pid}/uid_map", text)
+    _write(f"/proc/{pid}/gid_map", text)
 
 
 def become_root_of_own_namespace() -> None:
@@ -52,11 +61,21 @@ def put_up_walls(
 
     `prepared` are places to write to that the launcher has mounted already.
     """
-    os.setresgid(rootfs.USER_ID, rootfs.USER_ID, rootfs.USER_ID)
-    os.setresuid(rootfs.USER_ID, rootfs.USER_ID, rootfs.USER_ID)  # capabilities stay: nobody is 0 in this namespace
+    become_user()
     kernel.unshare(kernel.CLONE_NEWCGROUP)
-    _mount_own(root, prepared)
+    mount_own(root, prepared)
     kernel.set_hostname(HOSTNAME)
+    shut_in(seccomp_filter, landlock_version, landlock.rules(prepared))
+
+
+def become_user() -> None:
+    """The user of Lambda functions. Capabilities stay: nobody is 0 in this namespace."""
+    os.setresgid(rootfs.USER_ID, rootfs.USER_ID, rootfs.USER_ID)
+    os.setresuid(rootfs.USER_ID, rootfs.USER_ID, rootfs.USER_ID)
+
+
+def shut_in(seccomp_filter: bytes, landlock_version: int, rules: tuple[tuple[str, int], ...]) -> None:
+    """The walls of the process itself: limits, no capabilities, Landlock, the filter of system calls."""
     set_limits()
     _limit_processes()
     kernel.drop_capabilities()
@@ -64,7 +83,7 @@ def put_up_walls(
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # else /proc/self, and so /dev/stdout, would belong to nobody
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # if the launcher is killed, so is this
     if landlock_version:
-        landlock.restrict(landlock_version, landlock.rules(prepared))
+        landlock.restrict(landlock_version, rules)
     kernel.set_seccomp_filter(seccomp_filter)
 
 
@@ -78,7 +97,8 @@ def _limit_processes() -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (PROCESS_LIMIT, PROCESS_LIMIT))
 
 
-def _mount_own(root: rootfs.RootFS, prepared: tuple[str, ...]) -> None:
+def mount_own(root: rootfs.RootFS, prepared: tuple[str, ...] = ()) -> None:
+    """Its own /proc, with what must not be seen covered, /tmp and /dev/shm."""
     quiet = kernel.MS_NOSUID | kernel.MS_NODEV
     kernel.mount("proc", "/proc", "proc", quiet | kernel.MS_NOEXEC)
     if "/tmp" not in prepared:

@@ -38,7 +38,7 @@ class Network:
         """
         kernel.unshare(kernel.CLONE_NEWNET)
         self.fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        _raise_loopback()
+        raise_loopback()
         self.proxy = listen(RUNTIME_API_ADDRESS, PROXY_PORT) if with_proxy else None
         self.link = router.link() if router else None
 
@@ -102,7 +102,8 @@ def connect(address: str, port: int) -> socket.socket:
     return sock
 
 
-def _raise_loopback() -> None:
+def raise_loopback() -> None:
+    """Make `lo` of the process's namespace ready, with the Runtime API's address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         flags = _IFF_UP | _IFF_LOOPBACK | _IFF_RUNNING
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags))

@@ -14,13 +14,13 @@ from lambent.engine.sandbox import syscalls
 
 _AUDIT_ARCH = (0xC000003E, 0xC00000B7)
 _X32_BIT = 0x40000000
-_NEW_NAMESPACES = 0x7E020000
+_NEW_NAMESPACES, _CLONE_PARENT = 0x7E020000, 0x8000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _NETLINK_ROUTE = 1, 2, 10, 16, 0
 
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
-_ALLOW = 0x7FFF0000
+_ALLOW, _TRACE = 0x7FFF0000, 0x7FF00000
 
 _Code = list[tuple[int, int, int, int]]  # (operation, jump when true, jump when false, operand)
 _ALLOWED: _Code = [(_RETURN, 0, 0, _ALLOW)]
@@ -38,8 +38,12 @@ def refused_calls(*, aarch64: bool) -> dict[str, int]:
     return _numbers(syscalls.REFUSED, aarch64=aarch64)
 
 
-def program(*, aarch64: bool) -> bytes:
-    """The filter as the kernel takes it, 8 bytes an instruction."""
+def program(*, aarch64: bool, for_zygote: bool = False) -> bytes:
+    """The filter as the kernel takes it, 8 bytes an instruction.
+
+    That of a zygote leaves the making of its environments to whoever traces it. Nobody does, but the launcher when it
+    wants one: else those calls are as if they were not there.
+    """
     machine = 1 if aarch64 else 0
     rules = dict.fromkeys(allowed_calls(aarch64=aarch64).values(), _ALLOWED)
     rules |= dict.fromkeys(refused_calls(aarch64=aarch64).values(), _REFUSED)
@@ -47,6 +51,9 @@ def program(*, aarch64: bool) -> bytes:
         number = syscalls.BY_ARGUMENT[name][machine]
         assert number is not None
         rules[number] = rule
+    if for_zygote:
+        rules[syscalls.BY_ARGUMENT["clone"][machine] or 0] = _leave_if_any_bit(_NEW_NAMESPACES | _CLONE_PARENT)
+        rules[refused_calls(aarch64=aarch64)["unshare"]] = [(_RETURN, 0, 0, _TRACE)]
     code: _Code = [
         (_LOAD, 0, 0, _ARCH_AT),
         (_JUMP_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
@@ -104,6 +111,10 @@ def _argument(index: int) -> tuple[int, int, int, int]:
 
 def _refuse_if_any_bit(mask: int) -> _Code:
     return [_argument(0), (_JUMP_SET, 0, 1, mask), _error(errno.EPERM), (_RETURN, 0, 0, _ALLOW)]
+
+
+def _leave_if_any_bit(mask: int) -> _Code:
+    return [_argument(0), (_JUMP_SET, 0, 1, mask), (_RETURN, 0, 0, _TRACE), (_RETURN, 0, 0, _ALLOW)]
 
 
 def _refuse_if_one_of(argument: int, values: tuple[int, ...]) -> _Code:

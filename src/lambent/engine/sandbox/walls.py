@@ -14,6 +14,7 @@ import sys
 import traceback
 
 from lambent.engine.sandbox import (
+    births,
     cgroups,
     file_systems,
     kernel,
@@ -23,6 +24,7 @@ from lambent.engine.sandbox import (
     rootfs,
     routers,
     seccomp,
+    wire,
 )
 
 TYPE_CHECKING = False
@@ -30,8 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    Serve = Callable[..., None]
+    """The guest's `main`: takes the control socket, and, in a zygote, what makes its children."""
+
 _CODE_ATTRIBUTES = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
 READY = b"ready"
+UIDS = 10_000  # of the host, for each launcher
 
 
 class Environment:
@@ -51,19 +57,21 @@ class Environment:
         self.network: networks.Network | None = None
         self.listeners: list[socket.socket] = []  # in that network, for the node
         self.cgroup: cgroups.Cgroup | None = None
+        self.holder = -1  # of a zygote: the pidfd of the first process of its namespaces
+        self.parent: Environment | None = None  # the zygote that it is a child of
 
     def close_ends(self) -> None:
-        for fd in (self.sync, self.pidfd, *self.node_ends.values()):
+        for fd in (self.sync, self.pidfd, self.holder, *self.node_ends.values()):
             if fd >= 0:
                 os.close(fd)
-        self.sync = self.pidfd = -1
+        self.sync = self.pidfd = self.holder = -1
         self.node_ends = {}
 
 
 class ProcessWalls:
     """A process group of its own, limits, and no gaining of privileges. Nothing is isolated."""
 
-    def __init__(self, settings: dict[str, Any], serve: Callable[[socket.socket], None]) -> None:
+    def __init__(self, settings: dict[str, Any], serve: Serve) -> None:
         self._serve = serve
         self._niceness = namespaces.put_launcher_first()
 
@@ -144,7 +152,7 @@ class ProcessWalls:
 class NamespaceWalls:
     """Namespaces, an own root, seccomp; cgroups and Landlock where they are to be had."""
 
-    def __init__(self, settings: dict[str, Any], serve: Callable[[socket.socket], None]) -> None:
+    def __init__(self, settings: dict[str, Any], serve: Serve) -> None:
         self._serve = serve
         self._niceness = namespaces.put_launcher_first()
         self._gateway_port: int = settings["gateway_port"]
@@ -158,6 +166,7 @@ class NamespaceWalls:
         if settings["cgroups"] and self._cgroups is None:
             raise OSError("cgroups: refused, although the probe could make one")
         self._seccomp = seccomp.program(aarch64=kernel.AARCH64)
+        self._zygote_seccomp = seccomp.program(aarch64=kernel.AARCH64, for_zygote=True)
         self._landlock = landlock.version()
         contents = rootfs.Contents(
             _interpreter_prefixes(), settings["runtime"], settings["executes"], way in routers.WAYS
@@ -191,13 +200,16 @@ class NamespaceWalls:
         if self._cgroups:
             environment.cgroup = self._spare_cgroups.pop() if self._spare_cgroups else self._cgroups.create()
         ends = _connect(environment)
-        self._root.enter()
-        try:
-            environment.pid = kernel.clone(namespaces.FLAGS)
-            if environment.pid == 0:
-                self._become(ends, _prepared(order, tmp))
-        finally:
-            self._root.leave()
+        if order and order["is_zygote"]:
+            self._clone_zygote(environment, ends)
+        else:
+            self._root.enter()
+            try:
+                environment.pid = kernel.clone(namespaces.FLAGS)
+                if environment.pid == 0:
+                    self._become(ends, _prepared(order, tmp))
+            finally:
+                self._root.leave()
         environment.pidfd = os.pidfd_open(environment.pid)
         try:
             self._prepare(environment, tmp)
@@ -241,7 +253,8 @@ class NamespaceWalls:
     def attach(self, environment: Environment, order: dict[str, Any]) -> dict[str, int]:
         """Mount the function's code from outside and set its limits; the descriptors that the node gets besides."""
         program: dict[str, str] = {} if environment.has_program else order["trees"]
-        with self._mounted(environment, _trees(order["code_dir"], order["layer_dirs"], program)):
+        trees = {} if environment.parent else _trees(order["code_dir"], order["layer_dirs"], program)
+        with self._mounted(environment, trees):
             environment.tmp = _tmp(environment.tmp, order["ephemeral_mb"])
         assert environment.network is not None
         if not order["with_egress"]:
@@ -254,8 +267,7 @@ class NamespaceWalls:
 
     def connect(self, environment: Environment, port: int) -> socket.socket:
         """A connection to a listener on its 127.0.0.1, perhaps still on its way."""
-        assert environment.network is not None
-        environment.network.enter()
+        kernel.setns(environment.pidfd, kernel.CLONE_NEWNET)
         return networks.connect("127.0.0.1", port)
 
     def give_program(self, environment: Environment, trees: dict[str, str]) -> None:
@@ -338,6 +350,151 @@ class NamespaceWalls:
             namespaces.become_root_of_own_namespace()
         kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_SLAVE)
 
+    def _clone_zygote(self, environment: Environment, ends: namespaces.Ends) -> None:
+        """A zygote, beside a process of ours that is the first of its namespaces.
+
+        So its children do not end with it, and it may have them for the launcher: who is first in a process namespace
+        may not.
+        """
+        ours, theirs = socket.socketpair()
+        self._root.enter()
+        try:
+            holder = kernel.clone(namespaces.FLAGS)
+            if holder == 0:
+                self._hold(theirs)
+        finally:
+            self._root.leave()
+        theirs.close()
+        environment.holder = os.pidfd_open(holder)
+        others = namespaces.NOBODY if self._uid_base is None else (self._uid_base, self._uid_base + UIDS)
+        namespaces.map_user(holder, self._host_id(environment), others)
+        if environment.cgroup:
+            environment.cgroup.join(holder)
+        with ours:
+            for step in (b"walls", b"alone"):
+                ours.send(step)
+                word = ours.recv(4096)
+                if word != READY:
+                    raise OSError(word.decode(errors="replace") or "the first process of a zygote was killed")
+                if step == b"walls":
+                    environment.pid = self._clone_beside(environment.holder, ends)
+
+    def _clone_beside(self, holder: int, ends: namespaces.Ends) -> int:
+        """Another process of ours has it, for us: who sets out for a process namespace may not come back."""
+        reader, writer = os.pipe()
+        midwife = os.fork()
+        if midwife == 0:
+            try:
+                kernel.setns(holder, namespaces.FLAGS)
+                pid = kernel.clone(kernel.CLONE_PARENT)
+                if pid == 0:
+                    self._become_zygote(ends)
+                os.write(writer, b"%d" % pid)
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as news:
+            pid = int(news.read() or 0)
+        os.waitpid(midwife, 0)
+        if not pid:
+            raise OSError("a zygote could not be made in its namespaces")
+        return pid
+
+    def _hold(self, control: socket.socket) -> None:
+        """Keep namespaces open, and bury whoever is left in them. Nothing else, ever."""
+        try:
+            kernel.close_from_but(control.fileno())
+            namespaces.forget_the_launcher(self._niceness)
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            if control.recv(8):
+                namespaces.put_up_walls(self._root, self._seccomp, self._landlock)
+                control.send(READY)
+            if control.recv(8):
+                kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # it shares its user with what must not get at it
+                control.send(READY)
+            control.close()
+            while True:
+                signal.pause()
+        except BaseException as error:
+            control.send(str(error).encode())
+        finally:
+            os._exit(1)
+
+    def _become_zygote(self, ends: namespaces.Ends) -> None:
+        try:
+            namespaces.take_descriptors(ends)
+            namespaces.forget_the_launcher(self._niceness)
+            if not os.read(namespaces.SYNC_FD, 2):
+                os._exit(0)
+            namespaces.become_user()
+            kernel.unshare(kernel.CLONE_NEWCGROUP)
+            namespaces.shut_in(self._zygote_seccomp, self._landlock, landlock.rules_of("/"))
+            os.write(namespaces.SYNC_FD, READY)
+            _run_when_claimed(self._serve, births.wait_for_orders)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.write(namespaces.SYNC_FD, str(error).encode())
+        finally:
+            os._exit(1)
+
+    def seal(self, zygote: Environment) -> None:
+        """Take its own places from a zygote that has done its work: its children get theirs instead."""
+        kernel.setns(zygote.pidfd, kernel.CLONE_NEWNS)
+        try:
+            for place in ("/proc", "/tmp", "/dev/shm"):
+                kernel.unmount(place)
+        finally:
+            self._root.leave()
+
+    def start_child(self, slot: int, zygote: Environment) -> tuple[Environment, socket.socket]:
+        """A zygote's next child, being born; and where that will be told, to be given to `receive_child`."""
+        environment = Environment(slot)
+        environment.parent = zygote
+        if self._cgroups:
+            environment.cgroup = self._spare_cgroups.pop() if self._spare_cgroups else self._cgroups.create()
+        ends = _connect(environment)
+        host_id = self._host_id(environment)
+        if host_id:
+            os.fchown(ends[0], host_id, host_id)  # so that it may open /dev/stdout
+        ours, theirs = socket.socketpair()
+        if os.fork() == 0:
+            self._deliver(environment, ends, theirs)
+        theirs.close()
+        for fd in ends:
+            os.close(fd)
+        return environment, ours
+
+    def receive_child(self, environment: Environment, news: socket.socket) -> None:
+        """It is born: make sure of its walls. Raises OSError when it is not, or they do not stand."""
+        messages = wire.Reader(news).receive() or [{"error": "whoever had it made was killed"}]
+        if "error" in messages[0]:
+            raise OSError(messages[0]["error"])
+        assert environment.parent
+        environment.pid, fds = messages[0]["pid"], messages[0]["fds"]
+        environment.pidfd = fds.pop("pidfd")
+        environment.node_ends |= fds
+        births.verify(environment.pid, environment.parent.pid, self._host_id(environment))
+
+    def _deliver(self, environment: Environment, ends: namespaces.Ends, news: socket.socket) -> None:
+        """In a process of its own: have the child made, and end."""
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            zygote = environment.parent
+            assert zygote
+            user = self._host_id(environment) or rootfs.USER_ID
+            tasks = environment.cgroup.open_tasks() if environment.cgroup else []
+            ports = births.ports_of(self._gateway_port, with_proxy=self._with_proxy)
+            wanted = births.Wanted(self._root, user, tasks, ports)
+            wanted.filter, wanted.landlock = self._seccomp, self._landlock
+            orders = socket.socket(fileno=zygote.sync)
+            pid, fds = births.give_birth(zygote.pid, zygote.pidfd, orders, ends, wanted)
+            wire.send(news, {"pid": pid}, fds)
+        except BaseException as error:
+            wire.send(news, {"error": str(error) or repr(error)})
+        finally:
+            os._exit(0)
+
     def _enter_network(self) -> networks.Network:
         if not self._networks:
             return networks.Network(with_proxy=self._with_proxy, router=self._router)
@@ -354,7 +511,8 @@ class NamespaceWalls:
             os.fchown(ends[0], host_id, host_id)  # so that it may open /dev/stdout
         for fd in ends:
             os.close(fd)
-        namespaces.map_user(environment.pid, host_id, host_id)
+        if environment.holder < 0:
+            namespaces.map_user(environment.pid, host_id)
         if environment.cgroup:
             environment.cgroup.join(environment.pid)
         os.write(environment.sync, b"go")
@@ -434,17 +592,20 @@ def _tmp(inherited: int, size_mb: int) -> int:
     return kept
 
 
-def _run_when_claimed(serve: Callable[[socket.socket], None]) -> None:
+def _run_when_claimed(serve: Serve, multiply: Callable[[socket.socket], None] | None = None) -> None:
     """Sleep until the node's first word: the code is there by then, and can be the working folder."""
     with socket.socket(fileno=namespaces.CONTROL_FD) as control:
         if not control.recv(1, socket.MSG_PEEK):
             os._exit(0)
         control.detach()
     os.chdir("/var/task")
-    _run(serve)
+    if multiply:
+        _run(lambda control: serve(control, lambda: multiply(socket.socket(fileno=namespaces.SYNC_FD))))
+    else:
+        _run(serve)
 
 
-def _run(serve: Callable[[socket.socket], None]) -> None:
+def _run(serve: Serve) -> None:
     """Be the environment, and never return into the launcher's frames."""
     status = 1
     try:

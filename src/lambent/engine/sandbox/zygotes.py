@@ -18,11 +18,10 @@ import signal
 import socket
 import sys
 
-from lambent.engine.sandbox import estates, head_starts, kernel, processes, walls, wire
+from lambent.engine.sandbox import estates, families, head_starts, kernel, processes, walls, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 _GIVE_UP_AFTER = 3  # starts that failed one after the other; then only a claim makes it try again
@@ -95,6 +94,7 @@ class Launcher:
         serve = _load_bootstrap(settings["bootstrap"])
         level = walls.NamespaceWalls if settings["level"] == "namespaces" else walls.ProcessWalls
         self._walls = level(settings, serve)
+        self._families = families.Families(self._walls, self._next_slot, self._claim, self._tell)
         self._poll = _Poll()
         self._poll.register(node.fileno())
         self._wakeup = _wake_on_child_death()
@@ -128,6 +128,8 @@ class Launcher:
             self._bury()
         elif fd in self._starting:
             self._on_started(fd)
+        elif self._families.is_news(fd):
+            self._on_birth(fd)
         elif found := self._head_starts.has_started(fd):
             self._poll.unregister(fd)
             if not found[1]:
@@ -137,13 +139,13 @@ class Launcher:
 
     def close(self) -> None:
         """Kill what lives, take every wall down."""
+        self._families.close()
         for environment in self._by_pid.values():
             self._walls.kill(environment)
         while self._by_pid:
             pid, _ = os.waitpid(-1, 0)
             if pid in self._by_pid:
-                self._gone.append(self._by_pid.pop(pid))
-                self._gone[-1].close_ends()
+                self._take_down(self._families.bury(self._by_pid.pop(pid)))
         for _ in range(1000):
             if not self._gone:
                 break
@@ -159,20 +161,14 @@ class Launcher:
         except ConnectionError:
             return False
         for message in messages or ():
-            if message["op"] == "claim" and (message["file_systems"] or message["heir_of"] in self._estates):
-                self._start_for(message)
-            elif message["op"] == "claim" and (ready := self._head_starts.take(message)):
-                self._claim(ready, message)
-            elif message["op"] == "claim":
-                self._waiting.append(message)
+            if message["op"] == "claim":
+                self._on_claim(message)
             elif message["op"] == "connect":
                 self._connect(message["id"], message["port"])
             elif message["op"] == "expect":
                 self._head_starts.expect(message)
             elif message["id"] in self._by_id:
-                environment = self._by_id[message["id"]]
-                environment.leaves_tmp = message["op"] == "stop"
-                self._walls.kill(environment)
+                self._on_order(self._by_id[message["id"]], message)
             elif message["op"] == "kill" and message["id"] in self._estates:
                 self._settle(self._estates.pop(message["id"]))
         self._serve_waiting()
@@ -192,6 +188,23 @@ class Launcher:
         with connection:
             wire.send(self._node, answer, {"connection": connection.fileno()})
 
+    def _on_claim(self, order: dict[str, Any]) -> None:
+        if order["child_of"]:
+            self._expect(self._families.order(order))
+        elif order["is_zygote"] or order["file_systems"] or order["heir_of"] in self._estates:
+            self._start_for(order)
+        elif ready := self._head_starts.take(order):
+            self._claim(ready, order)
+        else:
+            self._waiting.append(order)
+
+    def _on_order(self, environment: walls.Environment, message: dict[str, Any]) -> None:
+        if message["op"] == "seal":
+            self._expect(self._families.seal(environment, message["parked"]))
+            return
+        environment.leaves_tmp = message["op"] == "stop"
+        self._walls.kill(environment)
+
     def _start_for(self, order: dict[str, Any]) -> None:
         """Start an environment for one order: in the place of one that ended, with its /tmp, or with file systems."""
         estate = self._estates.pop(order["heir_of"], None) or estates.Estate(self._next_slot(), -1)
@@ -202,6 +215,31 @@ class Launcher:
             wire.send(self._node, {"op": "refused", "id": order["id"], "error": str(error)})
             return
         self._watch(environment)
+
+    def _expect(self, news: int) -> None:
+        """Watch for a birth; -1 is none."""
+        if news >= 0:
+            self._poll.register(news)
+
+    def _on_birth(self, fd: int) -> None:
+        """A zygote's child is there, or is not."""
+        self._poll.unregister(fd)
+        child, gone = self._families.on_news(fd)
+        if child:
+            self._by_pid[child.pid] = child
+            self._expect(self._families.settle(child))
+        self._take_down(gone)
+        for environment in gone:
+            self._expect(self._families.next_birth(environment))
+
+    def _take_down(self, gone: list[walls.Environment]) -> None:
+        for environment in gone:
+            environment.close_ends()
+            self._gone.append(environment)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        with contextlib.suppress(ConnectionError):
+            wire.send(self._node, message)
 
     def _settle(self, estate: estates.Estate) -> None:
         """Nobody inherits it."""
@@ -330,8 +368,8 @@ class Launcher:
             if environment.id is not None:
                 del self._by_id[environment.id]
                 self._report(environment, os.waitstatus_to_exitcode(status))
-            environment.close_ends()
-            self._gone.append(environment)
+            self._take_down(self._families.bury(environment))
+            self._expect(self._families.next_birth(environment))
 
     def _leave(self, environment: walls.Environment) -> None:
         """Put aside what another may inherit, before the node learns of its end."""
@@ -392,7 +430,7 @@ class Launcher:
             self._walls.kill(environment)
 
 
-def _load_bootstrap(path: str) -> Callable[[socket.socket], None]:
+def _load_bootstrap(path: str) -> walls.Serve:
     """The `main` of the guest's bootstrap, imported once for all environments."""
     folder, name = os.path.split(path)
     sys.path.insert(0, folder)
@@ -400,7 +438,7 @@ def _load_bootstrap(path: str) -> Callable[[socket.socket], None]:
         module = __import__(name.removesuffix(".py"))
     finally:
         sys.path.remove(folder)
-    serve: Callable[[socket.socket], None] = module.main
+    serve: walls.Serve = module.main
     return serve
 
 

@@ -30,7 +30,7 @@ from typing import Any, NoReturn, Protocol
 
 INIT, INVOKE = 1, 2
 READY, RESPONSE, ERROR, INIT_ERROR = 16, 17, 18, 19
-STREAM, CHUNK, STREAM_END, STREAM_ERROR = 20, 21, 22, 23
+STREAM, CHUNK, STREAM_END, STREAM_ERROR, LEARNT = 20, 21, 22, 23, 24
 _HEAD = struct.Struct("!IB")
 _CHUNK_BYTES = 1_048_576
 _STDLIB = os.path.dirname(os.__file__)
@@ -109,6 +109,14 @@ class FramePlatform:
     def send(self, kind: int, payload: bytes = b"") -> None:
         self._control.sendall(_HEAD.pack(len(payload), kind) + payload)
 
+    def order(self) -> "dict[str, Any]":
+        """The INIT frame, which is the first one of an environment."""
+        order: dict[str, Any] = json.loads(self.receive()[1])
+        return order
+
+    def learnt(self, findings: "dict[str, Any]") -> None:
+        self.send(LEARNT, json.dumps(findings).encode())
+
     def ready(self) -> None:
         self.send(READY)
 
@@ -141,12 +149,14 @@ class FramePlatform:
         self.send(STREAM_ERROR, payload)
 
 
-def main(control: socket.socket) -> NoReturn:
-    """Serves until the process ends: waits for the INIT frame, loads the handler, runs invocations."""
+def main(control: socket.socket, multiply: "Callable[[], None] | None" = None) -> NoReturn:
+    """Serves until the process ends: waits for the INIT frame, loads the handler, runs invocations.
+
+    In a zygote, `multiply` has children, for ever, and returns in each of them.
+    """
     try:
         platform = FramePlatform(control)
-        _kind, data = platform.receive()
-        order = json.loads(data)
+        order = platform.order()
         _settle(order)
         talk: Platform = platform
         if order.get("extensions"):
@@ -156,23 +166,28 @@ def main(control: socket.socket) -> NoReturn:
             talk = _sibling("runtime_http", folder).HttpPlatform(os.environ["AWS_LAMBDA_RUNTIME_API"])
         if order.get("wrapper"):
             _exec_wrapper(order["wrapper"])
-        serve(order["handler"], talk, log_fd=1)
+        serve(order["handler"], talk, log_fd=1, start=Start(order, platform, multiply))
     except BaseException as error:
         _leave(error)
     _leave(None)
 
 
-def _settle(order: "dict[str, Any]") -> None:
-    """Makes this clone the process that a function expects to be alone in."""
+def _put_on(order: "dict[str, Any]") -> None:
+    """The environment variables."""
     os.environ.clear()
     os.environ.update(order["environment"])
     time.tzset()
+
+
+def _settle(order: "dict[str, Any]") -> None:
+    """Makes this clone the process that a function expects to be alone in."""
+    _put_on(order)
     for name, module in list(sys.modules.items()):
         # What the launcher loaded for itself must not hide a function's module of the same name.
         file = getattr(module, "__file__", None)
         if file and not file.startswith(_STDLIB) and name != "__main__":
             del sys.modules[name]
-    sys.path[:] = [*order["sys_path"], *filter(_is_stdlib, sys.path)]
+    sys.path[:] = _whole_path(order["sys_path"])
     sys.path_importer_cache.clear()
     sys.argv = ["/var/runtime/bootstrap.py"]
     random.seed()  # the clone inherited the launcher's state
@@ -181,6 +196,10 @@ def _settle(order: "dict[str, Any]") -> None:
     site.setcopyright()
     site.sethelper()
     runtime_logs.open_streams()
+
+
+def _whole_path(own: "list[str]") -> "list[str]":
+    return [*own, *(path for path in sys.path if _is_stdlib(path) and path not in own)]
 
 
 def _is_stdlib(path: str) -> bool:
@@ -207,11 +226,100 @@ def _exec_wrapper(wrapper: str) -> NoReturn:
         os._exit(126 if isinstance(error, PermissionError) else 127)
 
 
-def serve(handler_name: str, platform: Platform, *, log_fd: int) -> NoReturn:
+class Start:
+    """What precedes the loading of a handler, and what follows it, where the platform wants more than that."""
+
+    def __init__(self, order: "dict[str, Any]", platform: FramePlatform, multiply: "Callable[[], None] | None") -> None:
+        self._order = order
+        self._platform = platform
+        self._multiply = multiply
+        self._packages: Any = None
+        self._recorder: Any = None
+
+    def before_load(self) -> str:
+        """The handler to load. In a zygote of packages: imports them, has children, and returns in these."""
+        if "roots" in self._order:
+            self._import_ahead()
+        elif self._order.get("learn"):
+            self._recorder = self._load_packages().Recorder()
+            sys.meta_path.insert(0, self._recorder)
+        handler: str = self._order["handler"]
+        return handler
+
+    def after_load(self, fail: "Callable[[BaseException, str], NoReturn]") -> None:
+        """Tells what was learnt, or has the snapshot taken and goes on restored. `fail` tells of a hook's error."""
+        if self._recorder:
+            sys.meta_path.remove(self._recorder)
+            order = self._order
+            findings = self._packages.learn(self._recorder, order["environment"], _whole_path(order["sys_path"]))
+            self._platform.learnt(findings)
+        if self._order.get("snap_start"):
+            self._pass_snapshot(fail)
+
+    def _pass_snapshot(self, fail: "Callable[[BaseException, str], NoReturn]") -> None:
+        snapshots = _sibling("runtime_snapshots", _runtime_folder())
+        try:
+            snapshots.before_snapshot()
+        except BaseException as error:
+            fail(error, "Runtime.BeforeSnapshotError")
+        if self._multiply:
+            self._be_copied(snapshots, self._multiply)
+        try:
+            snapshots.after_restore()
+        except BaseException as error:
+            fail(error, "Runtime.AfterRestoreError")
+
+    def _be_copied(self, snapshots: Any, multiply: "Callable[[], None]") -> None:
+        """Has copies, and returns in each. One that cannot be made says why, and ends."""
+        packages = self._load_packages()
+        obstacle = "it has threads" if packages.has_threads() else snapshots.obstacle()
+        if obstacle:
+            self._platform.learnt({"obstacle": obstacle})
+        files = snapshots.noted()
+        packages.rest()
+        self._platform.ready()
+        if obstacle:
+            self._platform.receive()  # until the platform ends this process
+        multiply()
+        packages.refresh(sys.modules.get)
+        snapshots.renew_descriptors(files)
+        self._order = self._platform.order()
+        _put_on(self._order)
+
+    def _load_packages(self) -> Any:
+        self._packages = _sibling("runtime_packages", _runtime_folder())
+        return self._packages
+
+    def _import_ahead(self) -> None:
+        packages, roots = self._load_packages(), self._order["roots"]
+        if self._order["is_trial"]:
+            self._platform.learnt({"left_out": packages.Trial(self._order["variables"]).run(roots)})
+            os._exit(0)
+        assert self._multiply is not None
+        shelf = packages.import_roots(roots)
+        if packages.has_threads():
+            os._exit(1)  # a copy would have one of them
+        packages.rest()
+        self._platform.ready()
+        self._multiply()
+        packages.refresh(shelf.get)
+        shelf.touch()
+        self._order = self._platform.order()
+        _put_on(self._order)
+        sys.path[:] = _whole_path(self._order["sys_path"])
+        shelf.install()
+
+
+def serve(handler_name: str, platform: Platform, *, log_fd: int, start: "Start | None" = None) -> NoReturn:
     """Loads the handler, then runs invocations without end."""
     logs = runtime_logs.Logs(log_fd)
     encoder = runtime_json.Encoder(os.environ.get("AWS_EXECUTION_ENV"))
-    handler = _load_or_report(handler_name, Reply(platform, logs, encoder))
+    if start:
+        handler_name = start.before_load()
+    reply = Reply(platform, logs, encoder)
+    handler = _load_or_report(handler_name, reply)
+    if start:
+        start.after_load(lambda error, kind: _fail_hook(error, kind, reply))
     platform.ready()
     while True:
         header, payload = platform.next()
@@ -293,6 +401,13 @@ def _load_or_report(handler_name: str, reply: Reply) -> Handler:
     logging.warning(_UNHANDLED_WARNING)
     reply.platform.init_error(reply.report(*report, ""))
     sys.exit(1)
+
+
+def _fail_hook(error: BaseException, kind: str, reply: Reply) -> NoReturn:
+    """A hook of a snapshot failed: its error under the runtime's own type, as the managed runtime exits."""
+    trace = _user_trace(error.__traceback__)
+    reply.platform.init_error(reply.report(str(error), kind, trace, ""))
+    sys.exit(64 if kind == "Runtime.BeforeSnapshotError" else 65)
 
 
 def load(handler: str) -> Handler:

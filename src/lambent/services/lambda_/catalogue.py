@@ -195,5 +195,6 @@ def spec(version: FunctionVersion, code_dir: Callable[[str], Path], seal: Seal) 
         system_log_level=configuration.logging.system_log_level,
         tracing=configuration.tracing_mode,
         file_systems=tuple((each["Arn"], each["LocalMountPath"]) for each in configuration.file_systems),
+        snap_start=version.takes_snapshots,
         digest=version.environment_digest(),
     )

@@ -173,6 +173,11 @@ class FunctionVersion:
         return self.in_force or Running(configuration=self.configuration, code=self.code)
 
     @property
+    def takes_snapshots(self) -> bool:
+        """Whether its environments are restored: SnapStart is for published versions."""
+        return self.version != LATEST and self.configuration.snap_start != "None"
+
+    @property
     def is_settling(self) -> bool:
         """Whether a creation or an update is still to come into force."""
         return self.state == PENDING or self.last_update == IN_PROGRESS

@@ -61,6 +61,9 @@ class Engine(Protocol):
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> InvocationResult:
         """Runs a function once."""
 
+    async def take_snapshot(self, spec: FunctionSpec) -> None:
+        """Runs a version's Init, for its environments to be restored from."""
+
     def start(self, spec: FunctionSpec, invocation: Invocation) -> "asyncio.Future[InvocationResult]":
         """The same without waiting."""
 
@@ -147,6 +150,7 @@ class Lambda:
             layers=self.layers,
             retire=self.engine.retire,
             expect=self.engine.expect,
+            take_snapshot=self.take_snapshot,
             find_runtime=self.find_runtime,
             file_systems=shared_folders(self.config),
             pending_s=self.config.pending_s,
@@ -188,6 +192,18 @@ class Lambda:
                 KMSAccessDeniedException, when its variables were sealed by another installation.
         """
         check_may_run(version)
+        return await self._open_spec(version)
+
+    async def take_snapshot(self, version: FunctionVersion) -> None:
+        """Runs a version's Init before it is Active, for SnapStart.
+
+        Raises:
+            SnapshotFailedError: it could not be initialised; the text is its StateReason.
+            ApiError: as `ready_spec`.
+        """
+        await self.engine.take_snapshot(await self._open_spec(version))
+
+    async def _open_spec(self, version: FunctionVersion) -> FunctionSpec:
         spec = self.catalogue.get(version.key).specs[version.version]
         for digest in spec.packages:
             if not self.packages.is_ready(digest):

@@ -14,6 +14,7 @@ from lambent.clock import Clock
 from lambent.engine.file_systems import NoFolderError, folder_for
 from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.runtimes import Runtime
+from lambent.engine.snapshots import SnapshotFailedError
 from lambent.engine.spec import FunctionSpec
 from lambent.observe.log import Log
 from lambent.services.lambda_ import rows
@@ -51,6 +52,7 @@ class Worker:
     layers: LayerCatalogue
     retire: Retire
     expect: Callable[[FunctionSpec], Awaitable[None]]
+    take_snapshot: Callable[[FunctionVersion], Awaitable[None]]
     find_runtime: Callable[[str], Awaitable[Runtime]]
     file_systems: Mapping[str, Path]
     pending_s: float
@@ -121,6 +123,10 @@ class Worker:
                 await self.packages.ensure(package.digest)
             for each in version.configuration.file_systems:
                 folder_for(each["Arn"], self.file_systems)
+            if version.takes_snapshots:
+                await self.take_snapshot(version)
+        except SnapshotFailedError as error:
+            return _failed(error.code, str(error))
         except NoInterpreterError as error:
             return _failed("InvalidRuntime", str(error))
         except NoFolderError as error:

@@ -49,6 +49,7 @@ class KeptEngine:
     refusal: ApiError | None = None  # what keeps a streamed invocation from starting
     invoked: list = field(default_factory=list)
     retired: list = field(default_factory=list)
+    snapshots: list = field(default_factory=list)
     allotments: dict = field(default_factory=dict)
     plans: dict = field(default_factory=dict)
     progresses: dict = field(default_factory=dict)
@@ -70,6 +71,9 @@ class KeptEngine:
             result.set_result(self.result)
         stream.end()
         return result
+
+    async def take_snapshot(self, spec):
+        self.snapshots.append(spec)
 
     async def retire(self, arn, *, keep_digests=frozenset()):
         self.retired.append((arn, keep_digests))

@@ -163,8 +163,10 @@ def write_version(version: FunctionVersion, seal: Seal, *, arn: str, with_state:
         "PackageType": configuration.package_type,
         "Architectures": [configuration.architecture],
         "EphemeralStorage": {"Size": configuration.ephemeral_mb},
-        # Off for versions too, while no snapshot is taken.
-        "SnapStart": {"ApplyOn": configuration.snap_start, "OptimizationStatus": "Off"},
+        "SnapStart": {
+            "ApplyOn": configuration.snap_start,
+            "OptimizationStatus": "On" if version.takes_snapshots and version.state.value == "Active" else "Off",
+        },
         "LoggingConfig": _write_logging(configuration.logging),
     }
     return shape | _write_state(version) if with_state else shape

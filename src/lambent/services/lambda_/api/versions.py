@@ -23,8 +23,8 @@ _LATEST = 0
 async def publish_version(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """PublishVersion. Without a change since the newest version it answers that one. Source: AWS Lambda API Reference.
 
-    The version is Active at once, as AWS's are without SnapStart: its code is that of `$LATEST`. With SnapStart too,
-    while no snapshot is taken. Where the last update of `$LATEST` failed, the version has to come into force itself.
+    The version is Active at once, as AWS's are: its code is that of `$LATEST`. With SnapStart it is Pending while its
+    snapshot is taken. Where the last update of `$LATEST` failed, the version has to come into force itself.
     """
     key = locate_function(caller, params["FunctionName"])
     check_supported(params)
@@ -42,11 +42,12 @@ async def publish_version(service: "Lambda", caller: Caller, params: Shape) -> S
         newest = rows.version(tx, key, function.next_number - 1) if function.next_number > 1 else None
         if newest is not None and model.is_published(latest, function):
             return function, newest
+        has_snap_start = latest.configuration.snap_start != "None"
         function, version = model.publish(
             latest,
             function,
             description=params.get("Description"),
-            state=latest.state if latest.last_update == model.SUCCESSFUL else model.PENDING,
+            state=latest.state if latest.last_update == model.SUCCESSFUL and not has_snap_start else model.PENDING,
             revision_id=str(uuid.uuid4()),
         )
         rows.update_function(tx, function)

@@ -16,13 +16,13 @@ def own_node():
 
 @pytest.fixture
 def zipped():
-    """A deployment package from {file name: text}."""
+    """A deployment package from {file name: text}; without a suffix it is a module."""
 
     def zipped(**files):
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
             for name, text in files.items():
-                archive.writestr(zipfile.ZipInfo(f"{name}.py"), text)
+                archive.writestr(zipfile.ZipInfo(name if "." in name else f"{name}.py"), text)
         return content.getvalue()
 
     return zipped
@@ -33,11 +33,12 @@ def make_function(lambent, zipped):
     """Creates a function from its source and waits until it is Active; its name."""
     made = []
 
-    def make(source, name=None, **settings):
+    def make(source, name=None, files=None, **settings):
         client = lambent.client("lambda")
         name = name or f"function-{len(made)}"
         given = {"Runtime": "python3.11", "Handler": "app.handler", "Role": "arn:aws:iam::000000000000:role/r"}
-        client.create_function(FunctionName=name, Code={"ZipFile": zipped(app=source)}, **{**given, **settings})
+        code = {"ZipFile": zipped(app=source, **(files or {}))}
+        client.create_function(FunctionName=name, Code=code, **{**given, **settings})
         made.append(name)
         client.get_waiter("function_active_v2").wait(
             FunctionName=name, WaiterConfig={"Delay": 0.02, "MaxAttempts": 500}

@@ -1,32 +1,76 @@
 """`lambent doctor`: what this machine offers, what is missing, and how to get it."""
 
+import json
 import os
 import platform
+import urllib.error
+import urllib.request
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import typer
 
 from lambent import __version__
-from lambent.cli.client import AsJson
+from lambent.cli.client import AsJson, Endpoint, endpoint_url
 from lambent.cli.runtime import runtimes, settings
-from lambent.cli.terminal import answer, answer_json
+from lambent.cli.terminal import CommandError, answer, answer_json
 from lambent.config import Config
 from lambent.engine.sandbox.probe import probe
 from lambent.node.start import egress_kind
 
+Function = Annotated[
+    str | None, typer.Argument(help="How this function's environments start, on a running node.", show_default=False)
+]
 
-def doctor(as_json: AsJson = False) -> None:
+
+def doctor(function: Function = None, endpoint: Endpoint = None, as_json: AsJson = False) -> None:
     """Show what this machine offers: isolation, limits, interpreters. Each wall is put up for real, then taken down.
+
+    With a function, what a running node does to start its environments sooner, and what keeps it from that.
 
     \b
     Examples:
       lambent doctor
+      lambent doctor thumbnails
       lambent doctor --json
     """
+    if function:
+        _show_starts(_starts(endpoint_url(endpoint), function), function, as_json=as_json)
+        return
     report = _examine(settings())
     if as_json:
         answer_json(report)
     else:
         _show(report)
+
+
+def _starts(endpoint: str, function: str) -> list[dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"{endpoint}/_lambent/starts?{urlencode({'function': function})}") as response:
+            versions: list[dict[str, Any]] = json.load(response)["versions"]
+            return versions
+    except urllib.error.HTTPError as error:
+        raise CommandError(json.load(error)["error"]) from error
+    except OSError as error:
+        raise CommandError(
+            f"nothing answers at {endpoint}.", "Start the platform with `lambent up`, or name another with --endpoint."
+        ) from error
+
+
+def _show_starts(versions: list[dict[str, Any]], function: str, *, as_json: bool) -> None:
+    if as_json:
+        answer_json({"versions": versions})
+        return
+    if not versions:
+        answer(f"{function}: nothing is known; it has not been initialised on this node, or is not a Python function")
+    for version in versions:
+        reason = f": {version['reason']}" if version["reason"] else ""
+        answer(f"{function} {version['version']}: {version['kind']} {version['state']}{reason}")
+        if version.get("imported_ahead"):
+            answer(f"  imported ahead: {', '.join(version['imported_ahead'])}")
+        for package, why in version.get("left_out", {}).items():
+            answer(f"  left out: {package}: {why}")
 
 
 def _examine(config: Config) -> dict[str, Any]:

@@ -201,9 +201,9 @@ class Engine:
         allocation = self._provisioned.get(key)
         return allocation.progress if allocation else None
 
-    def describe(self, arn: str) -> list[dict[str, Any]]:
-        """How a function's versions start: for `lambent doctor`."""
-        return [*self._packages.describe(arn), *self._snapshots.describe(arn)]
+    def describe(self, function: str) -> list[dict[str, Any]]:
+        """How the versions of a function, by its name or ARN, start: for `lambent doctor`."""
+        return [*self._packages.describe(function), *self._snapshots.describe(function)]
 
     async def take_snapshot(self, spec: FunctionSpec) -> None:
         """Runs the Init of a version that is published with SnapStart, and keeps it for its environments.

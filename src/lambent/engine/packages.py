@@ -77,6 +77,7 @@ class Packages:
         return {
             "function": self.spec.arn,
             "version": self.spec.version,
+            "kind": "package zygote",
             "state": self.state,
             "reason": self.reason,
             "imported_ahead": self.roots if self.state == "ready" else [],
@@ -156,9 +157,9 @@ class PackageZygotes:
         for digest in list(self._known):
             self._forget(digest)
 
-    def describe(self, arn: str) -> list[dict[str, Any]]:
-        """What is known of a function's versions."""
-        return [packages.describe() for packages in self._known.values() if packages.spec.arn == arn]
+    def describe(self, function: str) -> list[dict[str, Any]]:
+        """What is known of a function's versions, by its name or ARN."""
+        return [each.describe() for each in self._known.values() if function in (each.spec.arn, each.spec.name)]
 
     def _forget(self, digest: str) -> None:
         packages = self._known.pop(digest)

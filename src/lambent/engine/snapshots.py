@@ -54,7 +54,8 @@ class Snapshot:
     def describe(self) -> dict[str, Any]:
         """As `lambent doctor FUNCTION` shows it."""
         state = "ready" if self.environment else "being taken" if self.is_under_way else "none"
-        return {"function": self.spec.arn, "version": self.spec.version, "snapshot": state, "reason": self.reason}
+        own = {"function": self.spec.arn, "version": self.spec.version, "kind": "snapshot"}
+        return {**own, "state": state, "reason": self.reason}
 
 
 class _Taking:
@@ -163,9 +164,9 @@ class Snapshots:
         for digest in list(self._kept):
             self._forget(digest)
 
-    def describe(self, arn: str) -> list[dict[str, Any]]:
-        """What is known of a function's versions."""
-        return [snapshot.describe() for snapshot in self._kept.values() if snapshot.spec.arn == arn]
+    def describe(self, function: str) -> list[dict[str, Any]]:
+        """What is known of a function's versions, by its name or ARN."""
+        return [each.describe() for each in self._kept.values() if function in (each.spec.arn, each.spec.name)]
 
     def _forget(self, digest: str) -> None:
         snapshot = self._kept.pop(digest)

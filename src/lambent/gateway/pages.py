@@ -4,6 +4,7 @@ import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -82,6 +83,20 @@ def time_page(clock: Callable[[], Clock], *, may_advance: bool) -> Page:
             return _json(400, {"error": f"Time would be more than {_FARTHEST_AHEAD_S:.0f} seconds ahead."})
         await moved.advance(seconds)
         return _json(200, _time(moved))
+
+    return page
+
+
+def starts_page(describe: Callable[[str], list[dict[str, Any]]] | None) -> Page:
+    """`GET /_lambent/starts?function=NAME`: how that function's environments start. None where requests are signed."""
+
+    async def page(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return _only("GET")
+        if describe is None:
+            return _json(403, {"error": "This node asks for signed requests; its log says how functions start."})
+        name = parse_qs(request.query).get("function", [""])[0]
+        return _json(200, {"versions": describe(name)})
 
     return page
 

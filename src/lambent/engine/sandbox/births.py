@@ -17,7 +17,7 @@ import signal
 import socket
 import struct
 
-from lambent.engine.sandbox import kernel, landlock, namespaces, networks, puppets, rootfs, wire
+from lambent.engine.sandbox import heirlooms, kernel, landlock, namespaces, networks, puppets, rootfs, wire
 
 FLAGS = namespaces.FLAGS | kernel.CLONE_NEWNET | kernel.CLONE_PARENT
 """The child is the launcher's, which learns of its end; the zygote may end before it."""
@@ -45,6 +45,7 @@ class Wanted:
         self.listeners = listeners
         self.filter = b""
         self.landlock = 0
+        self.packed = -1  # what it finds in /tmp
 
 
 def give_birth(
@@ -100,6 +101,8 @@ def _enter_and_furnish(child: int, wanted: Wanted, answer: socket.socket) -> Non
     kernel.setns(child, _INSIDE)
     namespaces.become_user()
     namespaces.mount_own(wanted.root)
+    if wanted.packed >= 0:
+        heirlooms.unpack(wanted.packed)
     networks.raise_loopback()
     listeners = {name: networks.listen(*place) for name, place in wanted.listeners.items()}
     wire.send(answer, {}, {name: listener.fileno() for name, listener in listeners.items()})

@@ -60,8 +60,11 @@ class Families:
         assert zygote.id is not None
         family = self._by_id.get(zygote.id)
         if family is None:
-            self._walls.seal(zygote)
             family = self._by_id[zygote.id] = Family(zygote)
+            try:
+                self._walls.seal(zygote)
+            except OSError as error:
+                self.give_up(family, str(error))
         family.wanted = wanted
         return self.go_on(family)
 
@@ -145,13 +148,18 @@ class Families:
             self._walls.kill(child)
         self._walls.kill(family.zygote)
 
-    def close(self) -> None:
-        """The launcher ends: no births, and nobody waits for the last child of a zygote."""
+    def close(self) -> list[walls.Environment]:
+        """The launcher ends: no births, and nobody waits for the last child of a zygote. Who was being born."""
+        unborn = []
         for family in list(self._by_id.values()):
             family.waiting.clear()
+            if family.birth:
+                unborn.append(family.birth[0])
+                family.birth = None
             self.give_up(family, "the launcher is closed")
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(family.zygote.holder, signal.SIGKILL)
+        return unborn
 
     def bury(self, environment: walls.Environment) -> list[walls.Environment]:
         """An environment has ended: those whose walls can be taken down now.

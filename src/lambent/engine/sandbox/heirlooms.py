@@ -13,9 +13,15 @@ def pack(tmp: int) -> int:
     Raises:
         OSError: it is too much, or could not be packed.
     """
-    if not os.listdir(tmp):
-        return -1
-    room = os.fstatvfs(tmp)
+    folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tmp)
+    try:
+        return _pack(folder) if os.listdir(folder) else -1
+    finally:
+        os.close(folder)
+
+
+def _pack(folder: int) -> int:
+    room = os.fstatvfs(folder)
     if (room.f_blocks - room.f_bfree) * room.f_frsize > _LIMIT_BYTES:
         raise OSError(f"more than {_LIMIT_BYTES >> 20} MB are in /tmp")
     packed = os.memfd_create("tmp")
@@ -23,7 +29,7 @@ def pack(tmp: int) -> int:
     if pid == 0:
         status = 1
         try:
-            _write(tmp, packed)
+            _write(folder, packed)
             status = 0
         finally:
             os._exit(status)
@@ -33,10 +39,10 @@ def pack(tmp: int) -> int:
     return packed
 
 
-def _write(tmp: int, packed: int) -> None:
+def _write(folder: int, packed: int) -> None:
     import tarfile  # in a process of its own: the launcher stays small
 
-    os.fchdir(tmp)
+    os.fchdir(folder)
     with os.fdopen(packed, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
         tar.add(".")
 

@@ -26,6 +26,8 @@ from lambent.engine.sandbox.sweep import MOUNTPOINT, sweep
 _ENTRY: Final = Path(__file__).with_name("entry.py")
 _STOP_LIMIT_S: Final = 10.0  # a launcher with 1,000 environments takes about one second
 
+_LEAST_OWN_BYTES: Final = 16 << 20  # what a zygote's child may have to itself, however much the zygote has
+
 _LISTENERS: Final[tuple[str, ...]] = ("listener", "proxy")
 
 OnListener = Callable[[socket.socket, str], Callable[[], None]]
@@ -148,7 +150,9 @@ class Sandbox:
         self._is_beyond_memory = False
         version = 2 if walls.cgroups == "v2" else 1
         memory = CgroupMemory(version, fds) if "memory" in fds else ProcessMemory(self.pid)
-        self._memory = MemoryWatch(memory, order.memory_mb << 20, self._end_for_memory)
+        self._inherited: int = message["inherited"]  # bytes that it shares with its zygote
+        own = max(_LEAST_OWN_BYTES, (order.memory_mb << 20) - self._inherited)
+        self._memory = MemoryWatch(memory, own, self._end_for_memory)
         self._memory.start()
 
     def serve_listener(self, name: str, on_listener: OnListener | None) -> None:
@@ -184,7 +188,7 @@ class Sandbox:
         """The most memory it has used so far, its own at most; without cgroups, the peaks of its present processes."""
         if not self.exited.done():
             self._peak_bytes = max(self._peak_bytes, self._memory.peak())
-        return min(self._peak_bytes, self._memory_mb << 20)  # files in /tmp are in the kernel's figure
+        return min(self._peak_bytes + self._inherited, self._memory_mb << 20)  # the kernel counts /tmp too
 
     def connect(self, port: int, then: Callable[[socket.socket | None], None]) -> None:
         """Connect to a listener on its 127.0.0.1. `then` gets the connection, which may still be on its way, or None;

@@ -17,10 +17,13 @@ from lambent.engine.sandbox import (
     births,
     cgroups,
     file_systems,
+    heirlooms,
+    holders,
     kernel,
     landlock,
     namespaces,
     networks,
+    processes,
     rootfs,
     routers,
     seccomp,
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     """The guest's `main`: takes the control socket, and, in a zygote, what makes its children."""
 
 _CODE_ATTRIBUTES = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
-READY = b"ready"
+READY = holders.READY
 UIDS = 10_000  # of the host, for each launcher
 
 
@@ -57,14 +60,16 @@ class Environment:
         self.network: networks.Network | None = None
         self.listeners: list[socket.socket] = []  # in that network, for the node
         self.cgroup: cgroups.Cgroup | None = None
+        self.inherited = 0  # bytes of memory that it shares with its zygote; of a zygote, that it has
+        self.packed = -1  # of a zygote: what its children find in /tmp
         self.holder = -1  # of a zygote: the pidfd of the first process of its namespaces
         self.parent: Environment | None = None  # the zygote that it is a child of
 
     def close_ends(self) -> None:
-        for fd in (self.sync, self.pidfd, self.holder, *self.node_ends.values()):
+        for fd in (self.sync, self.pidfd, self.holder, self.packed, *self.node_ends.values()):
             if fd >= 0:
                 os.close(fd)
-        self.sync = self.pidfd = self.holder = -1
+        self.sync = self.pidfd = self.holder = self.packed = -1
         self.node_ends = {}
 
 
@@ -361,7 +366,8 @@ class NamespaceWalls:
         try:
             holder = kernel.clone(namespaces.FLAGS)
             if holder == 0:
-                self._hold(theirs)
+                wall = (self._root, self._seccomp, self._landlock)
+                holders.hold(theirs, self._niceness, lambda: namespaces.put_up_walls(*wall))
         finally:
             self._root.leave()
         theirs.close()
@@ -370,55 +376,7 @@ class NamespaceWalls:
         namespaces.map_user(holder, self._host_id(environment), others)
         if environment.cgroup:
             environment.cgroup.join(holder)
-        with ours:
-            for step in (b"walls", b"alone"):
-                ours.send(step)
-                word = ours.recv(4096)
-                if word != READY:
-                    raise OSError(word.decode(errors="replace") or "the first process of a zygote was killed")
-                if step == b"walls":
-                    environment.pid = self._clone_beside(environment.holder, ends)
-
-    def _clone_beside(self, holder: int, ends: namespaces.Ends) -> int:
-        """Another process of ours has it, for us: who sets out for a process namespace may not come back."""
-        reader, writer = os.pipe()
-        midwife = os.fork()
-        if midwife == 0:
-            try:
-                kernel.setns(holder, namespaces.FLAGS)
-                pid = kernel.clone(kernel.CLONE_PARENT)
-                if pid == 0:
-                    self._become_zygote(ends)
-                os.write(writer, b"%d" % pid)
-            finally:
-                os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader, "rb") as news:
-            pid = int(news.read() or 0)
-        os.waitpid(midwife, 0)
-        if not pid:
-            raise OSError("a zygote could not be made in its namespaces")
-        return pid
-
-    def _hold(self, control: socket.socket) -> None:
-        """Keep namespaces open, and bury whoever is left in them. Nothing else, ever."""
-        try:
-            kernel.close_from_but(control.fileno())
-            namespaces.forget_the_launcher(self._niceness)
-            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-            if control.recv(8):
-                namespaces.put_up_walls(self._root, self._seccomp, self._landlock)
-                control.send(READY)
-            if control.recv(8):
-                kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # it shares its user with what must not get at it
-                control.send(READY)
-            control.close()
-            while True:
-                signal.pause()
-        except BaseException as error:
-            control.send(str(error).encode())
-        finally:
-            os._exit(1)
+        environment.pid = holders.beside(ours, environment.holder, lambda: self._become_zygote(ends))
 
     def _become_zygote(self, ends: namespaces.Ends) -> None:
         try:
@@ -438,7 +396,13 @@ class NamespaceWalls:
             os._exit(1)
 
     def seal(self, zygote: Environment) -> None:
-        """Take its own places from a zygote that has done its work: its children get theirs instead."""
+        """Take its own places from a zygote that has done its work: its children get theirs instead.
+
+        Raises:
+            OSError: what it leaves in /tmp cannot be given to them.
+        """
+        zygote.packed = heirlooms.pack(zygote.tmp)
+        zygote.inherited = processes.status_bytes(zygote.pid, "RssAnon")
         kernel.setns(zygote.pidfd, kernel.CLONE_NEWNS)
         try:
             for place in ("/proc", "/tmp", "/dev/shm"):
@@ -449,7 +413,7 @@ class NamespaceWalls:
     def start_child(self, slot: int, zygote: Environment) -> tuple[Environment, socket.socket]:
         """A zygote's next child, being born; and where that will be told, to be given to `receive_child`."""
         environment = Environment(slot)
-        environment.parent = zygote
+        environment.parent, environment.inherited = zygote, zygote.inherited
         if self._cgroups:
             environment.cgroup = self._spare_cgroups.pop() if self._spare_cgroups else self._cgroups.create()
         ends = _connect(environment)
@@ -486,7 +450,7 @@ class NamespaceWalls:
             tasks = environment.cgroup.open_tasks() if environment.cgroup else []
             ports = births.ports_of(self._gateway_port, with_proxy=self._with_proxy)
             wanted = births.Wanted(self._root, user, tasks, ports)
-            wanted.filter, wanted.landlock = self._seccomp, self._landlock
+            wanted.filter, wanted.landlock, wanted.packed = self._seccomp, self._landlock, zygote.packed
             orders = socket.socket(fileno=zygote.sync)
             pid, fds = births.give_birth(zygote.pid, zygote.pidfd, orders, ends, wanted)
             wire.send(news, {"pid": pid}, fds)

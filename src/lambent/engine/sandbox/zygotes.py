@@ -139,7 +139,7 @@ class Launcher:
 
     def close(self) -> None:
         """Kill what lives, take every wall down."""
-        self._families.close()
+        self._take_down(self._families.close())
         for environment in self._by_pid.values():
             self._walls.kill(environment)
         while self._by_pid:
@@ -273,7 +273,8 @@ class Launcher:
         environment.id = order["id"]
         self._by_id[order["id"]] = environment
         ends = environment.node_ends
-        wire.send(self._node, {"op": "claimed", "id": order["id"], "pid": environment.pid}, ends | fds)
+        message = {"op": "claimed", "id": order["id"], "pid": environment.pid, "inherited": environment.inherited}
+        wire.send(self._node, message, ends | fds)
         environment.node_ends = {}
         for fd in ends.values():
             os.close(fd)

@@ -212,6 +212,15 @@ def _runtime_folder() -> str:
     return folder if os.path.exists(os.path.join(folder, "bootstrap.py")) else os.path.dirname(__file__)
 
 
+def _unseen(name: str) -> ModuleType:
+    """A module of the runtime's own, with what it imports: a function sees that these are imported when it does it."""
+    known = set(sys.modules)
+    module = _sibling(name, _runtime_folder())
+    for new in set(sys.modules) - known:
+        del sys.modules[new]
+    return module
+
+
 def _exec_wrapper(wrapper: str) -> NoReturn:
     """Hands the process to the wrapper script, with the runtime's usual command as its arguments."""
     script = os.path.join(_runtime_folder(), "bootstrap.py")
@@ -257,7 +266,7 @@ class Start:
             self._pass_snapshot(fail)
 
     def _pass_snapshot(self, fail: "Callable[[BaseException, str], NoReturn]") -> None:
-        snapshots = _sibling("runtime_snapshots", _runtime_folder())
+        snapshots = _unseen("runtime_snapshots")
         try:
             snapshots.before_snapshot()
         except BaseException as error:
@@ -275,7 +284,7 @@ class Start:
         obstacle = "it has threads" if packages.has_threads() else snapshots.obstacle()
         if obstacle:
             self._platform.learnt({"obstacle": obstacle})
-        files = snapshots.noted()
+        files = snapshots.descriptors()
         packages.rest()
         self._platform.ready()
         if obstacle:
@@ -287,7 +296,7 @@ class Start:
         _put_on(self._order)
 
     def _load_packages(self) -> Any:
-        self._packages = _sibling("runtime_packages", _runtime_folder())
+        self._packages = _unseen("runtime_packages")
         return self._packages
 
     def _import_ahead(self) -> None:

@@ -45,31 +45,32 @@ def obstacle() -> "str | None":
     return None
 
 
-def renew_descriptors(files: "dict[int, tuple[str, int]]") -> None:
-    """In a copy: files have their own position, connections are dead. `files` is what `noted` said before."""
-    for fd, (path, flags) in files.items():
+def renew_descriptors(noted: "dict[int, tuple[str, int, int]]") -> None:
+    """In a copy, which has none but its own: files are open at the same place again, connections are dead."""
+    for fd, (path, flags, position) in noted.items():
         if path:
-            position = os.lseek(fd, 0, os.SEEK_CUR) if flags >= 0 else 0
-            new = os.open(path, max(flags, 0) & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC) | os.O_CLOEXEC)
-            if flags >= 0:
+            new = os.open(path, flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC) | os.O_CLOEXEC)
+            if position >= 0:
                 os.lseek(new, position, os.SEEK_SET)
         else:
             ours, theirs = socket.socketpair()
             ours.close()
             new = theirs.detach()
-        os.dup2(new, fd, inheritable=False)
-        os.close(new)
+        if new != fd:
+            os.dup2(new, fd, inheritable=False)
+            os.close(new)
 
 
-def noted() -> "dict[int, tuple[str, int]]":
-    """Which files are open: {descriptor: (path, flags)}, flags -1 for what has no position; no path: a connection."""
+def descriptors() -> "dict[int, tuple[str, int, int]]":
+    """What is open: {descriptor: (path, flags, position)}; position -1 for what has none, no path for a connection."""
     import fcntl
 
-    found: dict[int, tuple[str, int]] = {}
+    found: dict[int, tuple[str, int, int]] = {}
     for fd in _descriptors():
         mode = os.fstat(fd).st_mode
         path = "" if stat.S_ISSOCK(mode) else os.readlink(f"/proc/self/fd/{fd}")
-        found[fd] = (path, fcntl.fcntl(fd, fcntl.F_GETFL) if stat.S_ISREG(mode) else -1)
+        position = os.lseek(fd, 0, os.SEEK_CUR) if stat.S_ISREG(mode) else -1
+        found[fd] = (path, fcntl.fcntl(fd, fcntl.F_GETFL), position)
     return found
 
 

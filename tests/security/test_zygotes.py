@@ -1,5 +1,6 @@
 """Zygotes: what has run a function's packages has no way to more than its function's environments have."""
 
+import contextlib
 import errno
 import os
 import time
@@ -40,11 +41,11 @@ def zygote(house: House, launcher: Launcher) -> Iterator[Callable[..., Inside]]:
     """`zygote(prepare)`: one that ran that code before it was sealed."""
     made: list[Inside] = []
 
-    def make(prepare: Callable[..., Any] = pid, parked: int = 0) -> Inside:
+    def make(prepare: Callable[..., Any] = pid, parked: int = 0, *, keeps_tmp: bool = False) -> Inside:
         made.append(house.claim(launcher, is_zygote=True))
         made[-1].run(prepare)
         assert made[-1].run(become_zygote) == "zygote"
-        made[-1].call(lambda: made[-1].sandbox.seal(parked))
+        made[-1].call(lambda: made[-1].sandbox.seal(parked, keeps_tmp=keeps_tmp))
         return made[-1]
 
     yield make
@@ -118,6 +119,30 @@ def test_a_child_has_its_own_files_and_processes(zygote: Callable[..., Inside], 
     first.run(leave)
     assert child(mother).run(look) == [[], [], ["1"]]
     assert first.run(look) == [["left"], [], ["1"]]
+
+
+def test_what_a_snapshot_left_in_tmp_each_child_has_for_itself(
+    zygote: Callable[..., Inside], child: Callable[..., Inside]
+) -> None:
+    def leave():
+        import os
+
+        os.makedirs("/tmp/folder")
+        with open("/tmp/folder/file", "w") as file:
+            file.write("here")
+        os.symlink("/etc/passwd", "/tmp/folder/link")
+        os.chmod("/tmp/folder/file", 0o600)
+
+    def change():
+        import os
+
+        with open("/tmp/folder/file", "a") as file:
+            file.write(" and there")
+        return [open("/tmp/folder/file").read(), os.readlink("/tmp/folder/link"), os.stat("/tmp/folder/file").st_uid]
+
+    mother = zygote(leave, keeps_tmp=True)
+    for _ in range(2):
+        assert child(mother).run(change) == ["here and there", "/etc/passwd", 993]
 
 
 def test_every_child_has_a_host_uid_of_its_own(
@@ -327,10 +352,10 @@ def _children_of(zygote: int) -> set[int]:
     found = set()
     with open(f"/proc/{launcher}/task/{launcher}/children") as file:
         for name in file.read().split():
-            with open(f"/proc/{name}/status") as process:
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/{name}/status") as process:
                 depth = next(len(line.split()) for line in process if line.startswith("NSpid"))
-            if depth == 4:  # here, in the zygote's namespace, in its own
-                found.add(int(name))
+                if depth == 4:  # here, in the zygote's namespace, in its own
+                    found.add(int(name))
     return found
 
 

@@ -55,6 +55,7 @@ class Environment(Listener):
         self.idle_since = 0.0
         self.is_frozen = False
         self.is_hot = False
+        self.is_restored = around.is_restore  # a copy of a process that has done Init
         self.is_wanted = True  # False: its function changed while it was busy
         self._around = around
         self._loop = asyncio.get_running_loop()
@@ -93,11 +94,6 @@ class Environment(Listener):
     @property
     def arn(self) -> str:
         return self.spec.arn
-
-    @property
-    def is_restored(self) -> bool:
-        """Whether it is a copy of a process that has done Init."""
-        return self._around.is_restore
 
     @property
     def can_be_reset(self) -> bool:
@@ -195,9 +191,9 @@ class Environment(Listener):
                 self._answer(run)
 
     def on_learnt(self, findings: bytes) -> None:
-        """What its Init imported."""
-        if self.phase is Phase.INIT and self._around.learnt:
-            self._around.learnt(findings)
+        """What its Init tells of itself."""
+        if learnt := self.phase is Phase.INIT and self._around.learnt:
+            learnt(findings)
 
     def on_extensions_ready(self) -> None:
         """Every extension waits for its next event: Init is over, or the invocation, if the runtime waits too."""
@@ -552,7 +548,6 @@ class Environment(Listener):
         self._around.owner.has_ended(self, None if run else failure)
 
     def _phase_of(self, run: Run | None) -> str:
-        """What its Init is a part of; a restore is none, and is told of in its own words."""
         return RESTORE if self.is_restored else "invoke" if run else "init"
 
     def _become_idle(self) -> None:

@@ -135,7 +135,7 @@ class Snapshots:
         if snapshot.environment:
             snapshot.environment.retire()
         snapshot.environment, snapshot.taken = environment, self._clock.elapsed()
-        environment.sandbox.seal(snapshot.parked)
+        environment.sandbox.seal(snapshot.parked, keeps_tmp=True)
         environment.sandbox.barren.add_done_callback(lambda barren: self._is_barren(snapshot, barren.result()))
 
     def retire(self, arn: str, keep_digests: frozenset[str]) -> None:

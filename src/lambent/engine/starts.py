@@ -9,6 +9,7 @@ import dataclasses
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
@@ -18,7 +19,7 @@ from lambent.aws.errors import ApiError
 from lambent.aws.trace import new_trace, with_part
 from lambent.clock import Clock
 from lambent.engine.environment import Environment
-from lambent.engine.file_systems import NoFolderError, folder_for
+from lambent.engine.file_systems import folders_for
 from lambent.engine.head_starts import head_start
 from lambent.engine.init_order import init_order
 from lambent.engine.interpreters import NoInterpreterError
@@ -124,7 +125,7 @@ class Starts:
         return Surroundings(
             clock=self.clock,
             owner=self.owner,
-            write_log=lambda events: self.append_log(spec.scope, spec.group, stream, events),
+            write_log=partial(self.append_log, spec.scope, spec.group, stream),
             order=order,
             init_limit_s=self.init_limit_s if kind == ON_DEMAND else init_limit_s(spec.timeout_s),
             initialization_type=kind,
@@ -185,20 +186,10 @@ class Starts:
             memory_mb=spec.memory_mb,
             ephemeral_mb=spec.ephemeral_mb,
             with_egress=not spec.in_vpc,
-            file_systems=self._folders(spec),
+            file_systems=folders_for(spec, self.file_systems, has_walls=self.has_walls),
             head_start=head_start(spec, program, self.place) if self.has_walls and not more.get("is_zygote") else None,
             **more,
         )
-
-    def _folders(self, spec: FunctionSpec) -> tuple[tuple[str, Path], ...]:
-        known = self.file_systems
-        if spec.file_systems and not self.has_walls:
-            text = "File systems are mounted in execution environments with namespaces only; see lambent doctor."
-            raise ApiError("EFSMountFailureException", text, Type="User")
-        try:
-            return tuple((target, folder_for(arn, known)) for arn, target in spec.file_systems)
-        except NoFolderError as error:
-            raise ApiError("EFSMountFailureException", str(error), Type="User") from error
 
     async def _claim_of(self, stem: Stem, order: Order) -> Sandbox:
         assert self.home is not None

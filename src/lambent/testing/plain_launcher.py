@@ -72,7 +72,7 @@ class PlainSandbox:
         connection.connect_ex(("127.0.0.1", port))
         self._loop.call_soon(then, connection)
 
-    def seal(self, parked: int) -> None:
+    def seal(self, parked: int, *, keeps_tmp: bool = False) -> None:
         raise NotImplementedError("there are no zygotes without walls")
 
     def freeze(self) -> None:

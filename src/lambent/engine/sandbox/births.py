@@ -17,13 +17,13 @@ import signal
 import socket
 import struct
 
-from lambent.engine.sandbox import heirlooms, kernel, landlock, namespaces, networks, puppets, rootfs, wire
+from lambent.engine.sandbox import heirlooms, kernel, landlock, namespaces, puppets, rootfs, wire
 
 FLAGS = namespaces.FLAGS | kernel.CLONE_NEWNET | kernel.CLONE_PARENT
 """The child is the launcher's, which learns of its end; the zygote may end before it."""
 
 _LIMIT_S = 10  # a zygote that does not do as it is asked
-_INSIDE = kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWNET
+_INSIDE = kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
 _MACHINE = 1 if kernel.AARCH64 else 0
 _OPENAT, _CLOSE, _PRCTL, _CAPSET, _SECCOMP = ((257, 56), (3, 57), (157, 167), (126, 91), (317, 277))
 _SETRESUID, _SETRESGID, _UNSHARE = ((117, 147), (119, 149), (272, 97))
@@ -35,14 +35,13 @@ class Wanted:
     """What the child is to have.
 
     `user` is its host uid as the zygote's user namespace names it, `tasks` the files of its cgroup that take processes,
-    open, `listeners` its ports: {name: (address, port)}.
+    open. Its network is furnished by the launcher, when it is there.
     """
 
-    def __init__(self, root: rootfs.RootFS, user: int, tasks: list[int], listeners: dict[str, tuple[str, int]]) -> None:
+    def __init__(self, root: rootfs.RootFS, user: int, tasks: list[int]) -> None:
         self.root = root
         self.user = user
         self.tasks = tasks
-        self.listeners = listeners
         self.filter = b""
         self.landlock = 0
         self.packed = -1  # what it finds in /tmp
@@ -50,8 +49,8 @@ class Wanted:
 
 def give_birth(
     zygote: int, pidfd: int, orders: socket.socket, ends: namespaces.Ends, wanted: Wanted
-) -> tuple[int, dict[str, int]]:
-    """The pid of a child behind its walls, which waits on its control socket, and descriptors: `pidfd`, its listeners.
+) -> tuple[int, int]:
+    """The pid and pidfd of a child behind its walls, which waits on its control socket.
 
     To be called in a process of its own: it cannot leave the namespaces that it enters.
     """
@@ -67,15 +66,15 @@ def give_birth(
     namespaces.map_user(pid, wanted.user)
     puppet = puppets.Puppet(pid)
     puppet.call(_UNSHARE[_MACHINE], kernel.CLONE_NEWCGROUP)
-    fds = _furnish(child, wanted)
+    _furnish(child, wanted)
     _shut_in(puppet, wanted)
     puppet.restore()
     puppets.detach(pid)
-    return pid, {"pidfd": child, **fds}
+    return pid, child
 
 
-def _furnish(child: int, wanted: Wanted) -> dict[str, int]:
-    """Mount in its namespaces and listen in its network, in a process that is of its process namespace too."""
+def _furnish(child: int, wanted: Wanted) -> None:
+    """Mount in its namespaces, in a process that is of its process namespace too."""
     ours, theirs = socket.socketpair()
     kernel.setns(child, kernel.CLONE_NEWPID)
     pid = os.fork()
@@ -92,8 +91,6 @@ def _furnish(child: int, wanted: Wanted) -> dict[str, int]:
     os.waitpid(pid, 0)
     if "error" in messages[0]:
         raise OSError(messages[0]["error"])
-    fds: dict[str, int] = messages[0]["fds"]
-    return fds
 
 
 def _enter_and_furnish(child: int, wanted: Wanted, answer: socket.socket) -> None:
@@ -103,9 +100,7 @@ def _enter_and_furnish(child: int, wanted: Wanted, answer: socket.socket) -> Non
     namespaces.mount_own(wanted.root)
     if wanted.packed >= 0:
         heirlooms.unpack(wanted.packed)
-    networks.raise_loopback()
-    listeners = {name: networks.listen(*place) for name, place in wanted.listeners.items()}
-    wire.send(answer, {}, {name: listener.fileno() for name, listener in listeners.items()})
+    wire.send(answer, {})
 
 
 def _shut_in(puppet: puppets.Puppet, wanted: Wanted) -> None:
@@ -185,13 +180,3 @@ def wait_for_orders(orders: socket.socket) -> None:
             return
         for fd in ends:
             os.close(fd)
-
-
-def ports_of(gateway_port: int, *, with_proxy: bool) -> dict[str, tuple[str, int]]:
-    """The ports that an environment listens on."""
-    listeners = {"runtime_api": ("0.0.0.0", networks.RUNTIME_API_PORT)}
-    if gateway_port:
-        listeners["listener"] = ("127.0.0.1", gateway_port)
-    if with_proxy:
-        listeners["proxy"] = (networks.RUNTIME_API_ADDRESS, networks.PROXY_PORT)
-    return listeners

@@ -55,14 +55,14 @@ class Families:
         self._by_id: dict[str, Family] = {}
         self._births: dict[int, Family] = {}  # by the descriptor on which their news come
 
-    def seal(self, zygote: walls.Environment, wanted: int) -> int:
+    def seal(self, zygote: walls.Environment, wanted: int, *, keeps_tmp: bool) -> int:
         """It has done its work. From now on it has children, `wanted` of them ahead."""
         assert zygote.id is not None
         family = self._by_id.get(zygote.id)
         if family is None:
             family = self._by_id[zygote.id] = Family(zygote)
             try:
-                self._walls.seal(zygote)
+                self._walls.seal(zygote, keeps_tmp=keeps_tmp)
             except OSError as error:
                 self.give_up(family, str(error))
         family.wanted = wanted

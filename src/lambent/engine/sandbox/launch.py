@@ -206,10 +206,13 @@ class Sandbox:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
 
-    def seal(self, parked: int) -> None:
-        """Of a zygote: it has done its work, and is to have that many children ahead from now on."""
+    def seal(self, parked: int, *, keeps_tmp: bool = False) -> None:
+        """Of a zygote: it has done its work, and is to have that many children ahead from now on.
+
+        With `keeps_tmp` they find its files in /tmp.
+        """
         self._memory.stop()
-        self._ask("seal", self.id, parked=parked)
+        self._ask("seal", self.id, parked=parked, keeps_tmp=keeps_tmp)
 
     async def kill(self) -> None:
         """End every process of it and wait until they are gone. The launcher takes its walls down afterwards."""

@@ -31,14 +31,17 @@ _BACKLOG = 128
 class Network:
     """One network namespace, held open by its descriptor."""
 
-    def __init__(self, *, with_proxy: bool = False, router: routers.Router | None = None) -> None:
-        """Make it, and leave the calling process inside.
+    def __init__(self, *, with_proxy: bool = False, router: routers.Router | None = None, of: int = -1) -> None:
+        """Make it, or take the new one of a process by its pidfd, and leave the calling process inside.
 
         `proxy` is the egress proxy's listener, if there is one; `link` what leads to the router instead.
         """
-        kernel.unshare(kernel.CLONE_NEWNET)
+        if of < 0:
+            kernel.unshare(kernel.CLONE_NEWNET)
+        else:
+            kernel.setns(of, kernel.CLONE_NEWNET)
         self.fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        raise_loopback()
+        _raise_loopback()
         self.proxy = listen(RUNTIME_API_ADDRESS, PROXY_PORT) if with_proxy else None
         self.link = router.link() if router else None
 
@@ -102,8 +105,7 @@ def connect(address: str, port: int) -> socket.socket:
     return sock
 
 
-def raise_loopback() -> None:
-    """Make `lo` of the process's namespace ready, with the Runtime API's address."""
+def _raise_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         flags = _IFF_UP | _IFF_LOOPBACK | _IFF_RUNNING
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags))

@@ -197,11 +197,7 @@ class NamespaceWalls:
         environment = Environment(slot)
         environment.order = order
         environment.network = self._enter_network()
-        _listen(environment, "runtime_api", "0.0.0.0", networks.RUNTIME_API_PORT)
-        if self._gateway_port:
-            _listen(environment, "listener", "127.0.0.1", self._gateway_port)
-        if environment.network.proxy:
-            environment.node_ends["proxy"] = os.dup(environment.network.proxy.fileno())
+        self._listen_in(environment)
         if self._cgroups:
             environment.cgroup = self._spare_cgroups.pop() if self._spare_cgroups else self._cgroups.create()
         ends = _connect(environment)
@@ -224,6 +220,15 @@ class NamespaceWalls:
         environment.tmp = tmp
         self._let_go_on(environment, ends)
         return environment
+
+    def _listen_in(self, environment: Environment) -> None:
+        """The ports that the node serves, in the network that the launcher is in now."""
+        assert environment.network
+        _listen(environment, "runtime_api", "0.0.0.0", networks.RUNTIME_API_PORT)
+        if self._gateway_port:
+            _listen(environment, "listener", "127.0.0.1", self._gateway_port)
+        if environment.network.proxy:
+            environment.node_ends["proxy"] = os.dup(environment.network.proxy.fileno())
 
     def _prepare(self, environment: Environment, tmp: int) -> None:
         """Mount from outside what its walls will go around."""
@@ -395,13 +400,13 @@ class NamespaceWalls:
         finally:
             os._exit(1)
 
-    def seal(self, zygote: Environment) -> None:
+    def seal(self, zygote: Environment, *, keeps_tmp: bool) -> None:
         """Take its own places from a zygote that has done its work: its children get theirs instead.
 
         Raises:
             OSError: what it leaves in /tmp cannot be given to them.
         """
-        zygote.packed = heirlooms.pack(zygote.tmp)
+        zygote.packed = heirlooms.pack(zygote.tmp) if keeps_tmp else -1
         zygote.inherited = processes.status_bytes(zygote.pid, "RssAnon")
         kernel.setns(zygote.pidfd, kernel.CLONE_NEWNS)
         try:
@@ -434,10 +439,10 @@ class NamespaceWalls:
         if "error" in messages[0]:
             raise OSError(messages[0]["error"])
         assert environment.parent
-        environment.pid, fds = messages[0]["pid"], messages[0]["fds"]
-        environment.pidfd = fds.pop("pidfd")
-        environment.node_ends |= fds
+        environment.pid, environment.pidfd = messages[0]["pid"], messages[0]["fds"]["pidfd"]
         births.verify(environment.pid, environment.parent.pid, self._host_id(environment))
+        environment.network = networks.Network(with_proxy=self._with_proxy, router=self._router, of=environment.pidfd)
+        self._listen_in(environment)
 
     def _deliver(self, environment: Environment, ends: namespaces.Ends, news: socket.socket) -> None:
         """In a process of its own: have the child made, and end."""
@@ -448,12 +453,11 @@ class NamespaceWalls:
             assert zygote
             user = self._host_id(environment) or rootfs.USER_ID
             tasks = environment.cgroup.open_tasks() if environment.cgroup else []
-            ports = births.ports_of(self._gateway_port, with_proxy=self._with_proxy)
-            wanted = births.Wanted(self._root, user, tasks, ports)
+            wanted = births.Wanted(self._root, user, tasks)
             wanted.filter, wanted.landlock, wanted.packed = self._seccomp, self._landlock, zygote.packed
             orders = socket.socket(fileno=zygote.sync)
-            pid, fds = births.give_birth(zygote.pid, zygote.pidfd, orders, ends, wanted)
-            wire.send(news, {"pid": pid}, fds)
+            pid, pidfd = births.give_birth(zygote.pid, zygote.pidfd, orders, ends, wanted)
+            wire.send(news, {"pid": pid}, {"pidfd": pidfd})
         except BaseException as error:
             wire.send(news, {"error": str(error) or repr(error)})
         finally:

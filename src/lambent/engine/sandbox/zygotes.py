@@ -200,7 +200,7 @@ class Launcher:
 
     def _on_order(self, environment: walls.Environment, message: dict[str, Any]) -> None:
         if message["op"] == "seal":
-            self._expect(self._families.seal(environment, message["parked"]))
+            self._expect(self._families.seal(environment, message["parked"], keeps_tmp=message["keeps_tmp"]))
             return
         environment.leaves_tmp = message["op"] == "stop"
         self._walls.kill(environment)

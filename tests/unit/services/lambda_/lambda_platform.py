@@ -72,6 +72,9 @@ class KeptEngine:
         stream.end()
         return result
 
+    async def expect(self, spec):
+        pass
+
     async def take_snapshot(self, spec):
         self.snapshots.append(spec)
 

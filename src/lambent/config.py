@@ -88,8 +88,9 @@ class Config:
     October 2025 do (`one`; answers then say in `x-lambent-warning` what AWS would miss), or, as on AWS since November
     2026, `lambda:InvokeFunction` too (`both`)."""
 
-    pending_s: float = 0.05
-    """How long a new or updated function stays Pending (InProgress) at least, in seconds, so that pollers see it."""
+    pending_s: float = 0.0
+    """How long a new or updated function stays Pending (InProgress) at least, in seconds: for a test that wants to see it.
+    The answer to CreateFunction says Pending in any case."""
 
     uid_base: int = 200_000
     """The first host uid given to execution environments when the node runs as root."""

@@ -89,8 +89,8 @@ class Config:
     2026, `lambda:InvokeFunction` too (`both`)."""
 
     pending_s: float = 0.0
-    """How long a new or updated function stays Pending (InProgress) at least, in seconds: for a test that wants to see it.
-    The answer to CreateFunction says Pending in any case."""
+    """How long a new or updated function stays Pending (InProgress) at least, in seconds: for who wants to see it. The
+    answer to CreateFunction says Pending in any case."""
 
     uid_base: int = 200_000
     """The first host uid given to execution environments when the node runs as root."""

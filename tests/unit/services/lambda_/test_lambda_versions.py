@@ -53,7 +53,7 @@ def test_an_update_is_in_progress_and_then_successful(tmp_path):
         revisions = {before["RevisionId"], answer["RevisionId"], after["RevisionId"]}
         assert len(revisions) == 3
 
-    on_a_platform(tmp_path, scenario)
+    on_a_platform(tmp_path, scenario, pending_s=1.0)
 
 
 def test_old_code_serves_until_the_new_is_in_force_and_its_environments_go_then(tmp_path):

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import harness
+from rows import plot_history
 from running import Node, node, p50, p99
 
 HERE = Path(__file__).parent
@@ -170,6 +171,9 @@ def plot(results: dict) -> None:
             axis.grid(alpha=0.3)
         figure.savefig(PLOTS / f"{name}.svg", metadata={"Date": None})
         pyplot.close(figure)
+    history = HERE / "history.jsonl"
+    if history.exists():
+        plot_history([json.loads(line) for line in history.read_text().splitlines()], PLOTS)
 
 
 async def measure(most: int) -> dict:

@@ -10,11 +10,19 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
+import lambent
 from lambent.engine.egress.serve import ADOPT, DROP, NAMES
 
-COMMAND: Final = (sys.executable, "-I", "-m", "lambent.engine.egress.serve")
+_MAIN: Final = f"""# the egress proxy
+import sys
+sys.path.append({str(Path(lambent.__file__).parents[1])!r})  # this very Lambent, wherever it came from
+from lambent.engine.egress.serve import main
+main(*map(int, sys.argv[1:]))
+"""
+COMMAND: Final = (sys.executable, "-I", "-c", _MAIN)
 _STOP_LIMIT_S: Final = 5.0
 
 

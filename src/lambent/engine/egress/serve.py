@@ -10,7 +10,6 @@ import contextlib
 import os
 import resource
 import socket
-import sys
 from collections.abc import Callable
 
 from lambent.engine.egress.addresses import is_allowed
@@ -85,7 +84,3 @@ def _raise_descriptor_limit() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     most = Limits().all_connections
     return most if hard == resource.RLIM_INFINITY else min(most, max((hard - _DESCRIPTORS_BESIDES) // 2, 64))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

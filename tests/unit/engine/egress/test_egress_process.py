@@ -7,7 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import venv
+from pathlib import Path
 
+import lambent
 from lambent.engine.egress.process import COMMAND, Egress
 from lambent.engine.egress.serve import ADOPT
 
@@ -50,6 +53,35 @@ def test_listeners_given_before_it_runs_and_more_than_fit_at_once_are_served():
         listener.close()
 
     asyncio.run(main())
+
+
+_ASK_IT = """
+import asyncio, socket
+from lambent.engine.egress.process import Egress
+
+async def main():
+    egress = Egress(0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        egress.adopt(listener.dup(), "e1")
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(egress.run())
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(b"CONNECT 10.0.0.1:80 HTTP/1.1\\r\\n\\r\\n")
+            print((await reader.readline()).decode())
+            writer.close()
+            running.cancel()
+
+asyncio.run(main())
+"""
+
+
+def test_it_is_of_the_very_lambent_that_starts_it(tmp_path):
+    """One on PYTHONPATH, say, as after `pip install --target`: the interpreter knows of none."""
+    venv.create(tmp_path)
+    command = [str(tmp_path / "bin/python"), "-c", _ASK_IT]
+    variables = {"PYTHONPATH": str(Path(lambent.__file__).parents[1])}
+    done = subprocess.run(command, env=variables, cwd="/", capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout.split()[1] == "403"
 
 
 def test_one_that_stands_still_is_ended():

@@ -73,8 +73,9 @@ class Config:
     idle_environment_s: float = 600.0
     """How long a warm environment is kept without an invocation, in seconds."""
 
-    parked_environments: int = 12
-    """How many environments wait without a function, ready to be claimed, for each interpreter in use."""
+    parked_environments: int = 4
+    """How many environments wait without a function, ready to be claimed, for each interpreter in use. As many as were
+    claimed within one second of the last minute, 64 at most, wait while there is memory for them. 0: none."""
 
     head_starts: int = 12
     """How many environments, at most, wait with Node.js already up, when functions that need it were created or called

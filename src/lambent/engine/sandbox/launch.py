@@ -78,7 +78,7 @@ class LaunchSettings:
     way: Way = "none"
     closed: tuple[str, ...] = ()
     uid_base: int = 200_000
-    parked: int = 12
+    parked: int = 4
     ahead: int = 64
     runtime: Mapping[str, Path] = field(default_factory=dict)
     hidden: tuple[Path, ...] = ()

@@ -17,8 +17,9 @@ import select
 import signal
 import socket
 import sys
+import time
 
-from lambent.engine.sandbox import estates, families, head_starts, kernel, processes, walls, wire
+from lambent.engine.sandbox import demand, estates, families, head_starts, kernel, processes, walls, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Launcher:
     def __init__(self, node: socket.socket, reader: wire.Reader, settings: dict[str, Any]) -> None:
         self._node = node
         self._reader = reader
-        self._target: int = settings["parked"]
+        self._demand = demand.Demand(settings["parked"])
         self._parked: list[walls.Environment] = []  # the last one in is the first one out: its pages are warm
         self._starting: dict[int, walls.Environment] = {}  # by sync descriptor
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()  # orders, oldest first
@@ -196,6 +197,7 @@ class Launcher:
         elif ready := self._head_starts.take(order):
             self._claim(ready, order)
         else:
+            self._demand.claimed(time.monotonic())
             self._waiting.append(order)
 
     def _on_order(self, environment: walls.Environment, message: dict[str, Any]) -> None:
@@ -389,19 +391,29 @@ class Launcher:
 
     def _pause_before_idle_work(self) -> float | None:
         """How long nothing may be asked before doing what can wait; None when there is nothing to do."""
-        if self._gone or self._needs_parking() or self._walls.needs_preparing():
+        if self._gone or self._lacking() or self._walls.needs_preparing():
             return _QUIET_S if self._parked else 0
         if self._parked and self._head_starts.lacking():
             return head_starts.QUIET_S
-        return None if self._head_starts.is_empty() else head_starts.LOOK_S
+        if not self._head_starts.is_empty():
+            return head_starts.LOOK_S
+        return self._demand.changes_in(time.monotonic())
 
-    def _needs_parking(self) -> bool:
-        return len(self._parked) + len(self._starting) < self._target and self._failures < _GIVE_UP_AFTER
+    def _lacking(self) -> int:
+        """How many parked environments are missing; less than 0, how many are too many."""
+        wanted = self._demand.wanted(time.monotonic())
+        if wanted > self._demand.least and not self._head_starts.has_room():
+            wanted = self._demand.least
+        lacking = max(wanted - len(self._parked) - len(self._starting), -len(self._parked))
+        return 0 if lacking > 0 and self._failures >= _GIVE_UP_AFTER else lacking
 
     def _work_while_idle(self) -> None:
         """One piece of what can wait: parking first, since the next claim is quick because of it."""
-        if self._needs_parking():
+        lacking = self._lacking()
+        if lacking > 0:
             self._start()
+        elif lacking < 0 and self._parked:
+            self._walls.kill(self._parked.pop(0))  # the coldest
         elif self._gone:
             environment = self._gone.popleft()
             if self._walls.recycle(environment):

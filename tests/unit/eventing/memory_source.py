@@ -49,7 +49,7 @@ class MemorySource:
             self.waiting += 1
             try:
                 until = min(hidden, default=ends)
-                await self.clock.wait(self._arrived, min(until, ends) - self.clock.now(), tidying=until >= ends)
+                await self.clock.wait(self._arrived, min(until, ends) - self.clock.now(), tidying=not hidden)
             finally:
                 self.waiting -= 1
 

@@ -304,7 +304,9 @@ class LiveQueue:
         self._waiters[event] = None
         try:
             while not found and (left := end - self.now()) > 0:
-                await self.ground.clock.wait(event, self._until_next(event, left) / 1000)
+                until = self._until_next(event, left)
+                # Time that is advanced does not stop for each poll of a queue in which nothing will come by itself.
+                await self.ground.clock.wait(event, until / 1000, tidying=self.core.next_at() is None)
                 event.clear()
                 found = await self._take(most, visibility_ms)
         finally:

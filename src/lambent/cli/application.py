@@ -5,6 +5,7 @@ import typer
 from lambent.cli.coverage import coverage
 from lambent.cli.deploy import deploy
 from lambent.cli.doctor import doctor
+from lambent.cli.generate_event import generate_event
 from lambent.cli.invoke import invoke
 from lambent.cli.logs import logs
 from lambent.cli.ls import ls
@@ -12,6 +13,7 @@ from lambent.cli.metrics import metrics
 from lambent.cli.rm import rm
 from lambent.cli.runtime import runtime
 from lambent.cli.time import time
+from lambent.cli.trigger import trigger
 from lambent.cli.up_options import up
 from lambent.cli.version import version
 
@@ -31,4 +33,5 @@ application = typer.Typer(
 
 for command in (up, deploy, invoke, logs, metrics, ls, rm, time, doctor, coverage, version):
     application.command()(command)
-application.add_typer(runtime)
+for group in (runtime, trigger, generate_event):
+    application.add_typer(group)

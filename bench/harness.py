@@ -750,7 +750,10 @@ class Bench:
         t = NOW()
         await self.counter.wait(1, 30)
         first = self.counter.t_last - t if self.counter.t_last else None
+        kept = self.counter.group, self.counter.pos, self.counter.ids  # the warm-up's line is not counted again
         self.counter.reset()
+        if self.counter.logs:
+            self.counter.group, self.counter.pos, self.counter.ids = kept
         m, t = self.meter(), NOW()
 
         def send(k):

@@ -66,6 +66,8 @@ ROWS = (
     Row("PSS per warm environment, MiB", "memory.pss_per_warm_function_mib", 3),
     Row("Event invokes acknowledged/s", "async.ack_per_s", 3000, is_rate=True),
     Row("2,000 Event invokes: all run, s", "async.all_executed_s", 1.0),
+    Row("first message of a queue to a new function, ms", "sqs.first_message_ms"),
+    Row("2,000 messages in batches of 10: all handed on, s", "sqs.all_consumed_s", 0.8),
 )
 
 

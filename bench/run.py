@@ -25,7 +25,7 @@ from pathlib import Path
 from rows import LANGUAGES, figures, table
 
 HERE = Path(__file__).parent
-SCENARIOS = "cold,warm,import,node,custom,firstbyte,throughput,burst,memory,async"
+SCENARIOS = "cold,warm,import,node,custom,firstbyte,throughput,burst,memory,async,sqs"
 QUICK = "cold,warm,node,custom,firstbyte,throughput"
 
 NODE = "nodejs24.x"  # what the development set-up brings

@@ -126,6 +126,12 @@ def check_function_name(name: str) -> None:
         raise _constraint("functionName", name, wanted)
 
 
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Raises ApiError InvalidParameterValueException for more than 50."""
+    if len(tags) > TAGS:
+        raise ApiError("InvalidParameterValueException", "Number of tags exceeds resource tag limit.")
+
+
 def check_variables(variables: Mapping[str, str]) -> None:
     """Raises ApiError when environment variables are reserved, badly named, or over 4 KB as JSON."""
     for name in variables:

@@ -11,6 +11,7 @@ _ROUNDS = 60
 _READS_ALL = {
     ("lambent.services.lambda_.rows", "everything"),  # at start
     ("lambent.services.lambda_.layers.rows", "everything"),  # at start
+    ("lambent.services.lambda_.mappings.rows", "everything"),  # at start
     ("lambent.services.logs.rows", "groups_with_retention"),  # every ten minutes
     ("lambent.services.logs.rows", "tombstones"),  # whatever was deleted and has not been removed yet
     ("lambent.services.sqs.rows", "all_queues"),  # at start

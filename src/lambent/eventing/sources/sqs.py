@@ -72,7 +72,7 @@ class SqsSource:
         }
         answer = await self.call("sqs", "ReceiveMessage", params, caller=self.caller())
         expires_at = self.clock.now() + self._visibility_s
-        return [self._record(message, expires_at) for message in answer.get("Messages", ())]
+        return [self._record(message, expires_at) for message in answer.get("Messages") or ()]
 
     async def settle(self, records: Sequence[Record]) -> list[Record]:
         """As `Source`: deletes."""
@@ -99,7 +99,7 @@ class SqsSource:
         entries = [{"Id": str(number), "ReceiptHandle": record.handle} for number, record in enumerate(records)]
         params: Shape = {"QueueUrl": queue_url(self.queue), "Entries": entries}
         answer = await self.call("sqs", "DeleteMessageBatch", params, caller=self.caller())
-        failed = [entry for entry in answer.get("Failed", ()) if not entry.get("SenderFault")]
+        failed = [entry for entry in answer.get("Failed") or () if not entry.get("SenderFault")]
         return [records[int(entry["Id"])] for entry in failed]
 
     async def _ask_visibility(self) -> None:

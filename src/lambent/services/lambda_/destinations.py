@@ -21,6 +21,8 @@ from lambent.aws.errors import ApiError
 from lambent.dispatch import Call, Shape
 from lambent.engine.retries import SUCCESS
 from lambent.engine.rows import Delivery, Event, Response
+from lambent.eventing.sources.sqs import queue_url
+from lambent.services.lambda_.execution_role import role_caller
 from lambent.services.lambda_.model import LATEST, FunctionKey
 
 DESTINATION: Final = "Destination"
@@ -30,7 +32,6 @@ DEAD_LETTER: Final = "DeadLetter"
 # Source: AWS Lambda API Reference, OnFailure; quotas of the services.
 _MOST_BYTES: Final = {"sns": 262_144, "sqs": 1_048_576, "events": 1_048_576, "lambda": 1_048_576}
 _ERROR_MESSAGE_BYTES: Final = 1_024
-_ROLE: Final = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/(?:.*/)?([^/]+)", re.ASCII)
 _ERROR_STATUS: Final = {"TooManyRequestsException": 429, "RecursiveInvocationException": 400}
 
 
@@ -81,16 +82,7 @@ async def deliver(call: Call, message: Message, delivery: Delivery) -> None:
 
 def _caller(message: Message, role: str) -> Caller:
     """The function's execution role, in the target's region."""
-    match = _ROLE.fullmatch(role)
-    key, region = message.key, message.target.region or message.key.region
-    partition, account, name = match.groups() if match else ("aws", key.account, "unknown")
-    return Caller(
-        account=account,
-        region=region,
-        principal=f"arn:{partition}:sts::{account}:assumed-role/{name}/{key.name}",
-        user_id=f"{name}:{key.name}",
-        trace_header=message.trace_header,
-    )
+    return role_caller(role, message.key, region=message.target.region, trace_header=message.trace_header)
 
 
 # What is said
@@ -192,7 +184,7 @@ async def _to_function(call: Call, message: Message, caller: Caller) -> None:
 
 
 async def _to_queue(call: Call, message: Message, caller: Caller) -> None:
-    send = {"QueueUrl": _queue_url(message.target), "MessageBody": record(message).decode()}
+    send = {"QueueUrl": queue_url(message.target), "MessageBody": record(message).decode()}
     await call("sqs", "SendMessage", send, caller=caller)
 
 
@@ -229,7 +221,7 @@ def object_key(message: Message) -> str:
 
 async def _letter_to_queue(call: Call, message: Message, caller: Caller) -> None:
     event = message.event
-    body = {"QueueUrl": _queue_url(message.target), "MessageBody": event.payload.decode()}
+    body = {"QueueUrl": queue_url(message.target), "MessageBody": event.payload.decode()}
     await call("sqs", "SendMessage", {**body, "MessageAttributes": _attributes(event)}, caller=caller)
 
 
@@ -237,10 +229,6 @@ async def _letter_to_topic(call: Call, message: Message, caller: Caller) -> None
     event = message.event
     body = {"TopicArn": str(message.target), "Message": event.payload.decode()}
     await call("sns", "Publish", {**body, "MessageAttributes": _attributes(event)}, caller=caller)
-
-
-def _queue_url(queue: Arn) -> str:
-    return f"https://sqs.{queue.region}.amazonaws.com/{queue.account}/{queue.resource}"
 
 
 _Send = Callable[[Call, Message, Caller], Awaitable[None]]

@@ -1,15 +1,32 @@
-"""Whether Lambda may be given a function's execution role."""
+"""Whether Lambda may be given a function's execution role, and who it is then."""
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from lambent.aws import policy
 from lambent.aws.arn import Arn
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
+from lambent.services.lambda_.model import FunctionKey
 
 if TYPE_CHECKING:
     from lambent.services.lambda_.service import Lambda
+
+_ROLE: Final = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):role/(?:.*/)?([^/]+)", re.ASCII)
+
+
+def role_caller(role: str, key: FunctionKey, *, region: str | None = None, trace_header: str | None = None) -> Caller:
+    """A function's execution role as who asks another service, in the function's own region unless one is given."""
+    match = _ROLE.fullmatch(role)
+    partition, account, name = match.groups() if match else ("aws", key.account, "unknown")
+    return Caller(
+        account=account,
+        region=region or key.region,
+        principal=f"arn:{partition}:sts::{account}:assumed-role/{name}/{key.name}",
+        user_id=f"{name}:{key.name}",
+        trace_header=trace_header,
+    )
 
 
 async def check_role(service: "Lambda", caller: Caller, role_arn: str, function_arn: str) -> None:

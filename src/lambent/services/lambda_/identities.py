@@ -52,6 +52,8 @@ class Identities:
     """The secret of an access key that was issued here."""
     permissions: Callable[[Principal], Awaitable[Permissions]] = _no_permissions
     """The policies of a principal."""
+    are_enforced: bool = False
+    """Whether roles are held to their policies: not in open mode."""
 
     def of(self, request: sigv4.Signed, *, region: str, now: datetime, ahead: timedelta = timedelta(0)) -> Principal:
         """Who signed the request, for the service `lambda` in this region.

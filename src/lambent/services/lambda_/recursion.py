@@ -53,6 +53,11 @@ def check(trace_header: str, function_arn: str, recursive_loop: str = TERMINATE)
     return with_part(trace_header, "Lineage", "|".join(f"{each}:{count}" for each, count in counts.items()))
 
 
+def runs(trace_header: str, function_arn: str) -> int:
+    """How often the function has run in this chain."""
+    return lineage(trace_header).get(_name(function_arn), -1) + 1
+
+
 def first_run(function_arn: str) -> str:
     """The lineage of a chain that begins with this function."""
     return f"Lineage={_name(function_arn)}:0"

@@ -26,6 +26,7 @@ from lambent.services.lambda_.api import (
     code_location,
     concurrency,
     event_invoke,
+    event_source_mappings,
     functions,
     invoke,
     layer_policies,
@@ -45,6 +46,10 @@ from lambent.services.lambda_.catalogue import Catalogue
 from lambent.services.lambda_.identities import Identities
 from lambent.services.lambda_.layers import rows as layer_rows
 from lambent.services.lambda_.layers.catalogue import LayerCatalogue
+from lambent.services.lambda_.mappings import rows as mapping_rows
+from lambent.services.lambda_.mappings.catalogue import Mappings
+from lambent.services.lambda_.mappings.pollers import new_poller
+from lambent.services.lambda_.mappings.worker import MappingWorker
 from lambent.services.lambda_.model import FunctionVersion, check_may_run
 from lambent.services.lambda_.packages import Packages
 from lambent.services.lambda_.provisioned_worker import ProvisionedWorker
@@ -130,6 +135,8 @@ class Lambda:
     worker: Worker = field(init=False)
     sampler: Sampler = field(init=False)
     provisioned: ProvisionedWorker = field(init=False)
+    mappings: Mappings = field(init=False)
+    mapping_worker: MappingWorker = field(init=False)
     asynchronous: Asynchronous = field(init=False)
     """What the event queue asks about functions."""
 
@@ -141,6 +148,16 @@ class Lambda:
             catalogue=self.catalogue, keeper=self.engine, ready_spec=self.ready_spec, clock=self.clock
         )
         self.layers = LayerCatalogue()
+        self.mappings = Mappings(lambda uuid: self.mapping_worker.changed(uuid))
+        self.mapping_worker = MappingWorker(
+            database=self.database,
+            mappings=self.mappings,
+            new_poller=partial(new_poller, self),
+            pending_s=self.config.pending_s,
+            stop_grace_s=self.config.stop_grace_s,
+            clock=self.clock,
+            log=self.log,
+        )
         self.asynchronous = Asynchronous(self)
         self.sampler = Sampler(self.sample)
         self.worker = Worker(
@@ -159,15 +176,17 @@ class Lambda:
         )
 
     async def load(self) -> None:
-        """Reads all functions and layers from the store."""
+        """Reads all functions, layers and mappings from the store."""
         self.catalogue.put(*await self.database.read(rows.everything))
         self.layers.put(*await self.database.read(layer_rows.everything))
+        self.mappings.put(*await self.database.read(mapping_rows.everything))
 
     async def run(self) -> None:
         """Background work, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.worker.run(), name="lambda.worker")
             tasks.create_task(self.provisioned.run(), name="lambda.provisioned")
+            tasks.create_task(self.mapping_worker.run(), name="lambda.mappings")
 
     def operations(self) -> dict[str, Handler]:
         """The operations that exist, by name."""
@@ -234,9 +253,11 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "AddLayerVersionPermission": layer_policies.add_layer_version_permission,
     "AddPermission": permissions.add_permission,
     "CreateAlias": aliases.create_alias,
+    "CreateEventSourceMapping": event_source_mappings.create_event_source_mapping,
     "CreateFunction": functions.create_function,
     "CreateFunctionUrlConfig": urls.create_function_url_config,
     "DeleteAlias": aliases.delete_alias,
+    "DeleteEventSourceMapping": event_source_mappings.delete_event_source_mapping,
     "DeleteFunction": functions.delete_function,
     "DeleteFunctionConcurrency": concurrency.delete_function_concurrency,
     "DeleteFunctionUrlConfig": urls.delete_function_url_config,
@@ -246,6 +267,7 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "DeleteResourcePolicy": permissions.delete_resource_policy,
     "GetAccountSettings": settings.get_account_settings,
     "GetAlias": aliases.get_alias,
+    "GetEventSourceMapping": event_source_mappings.get_event_source_mapping,
     "GetFunction": functions.get_function,
     "GetFunctionCodeSigningConfig": settings.get_function_code_signing_config,
     "GetFunctionConcurrency": concurrency.get_function_concurrency,
@@ -264,6 +286,7 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "InvokeAsync": invoke.invoke_async,
     "InvokeWithResponseStream": invoke.invoke_with_response_stream,
     "ListAliases": aliases.list_aliases,
+    "ListEventSourceMappings": event_source_mappings.list_event_source_mappings,
     "ListFunctionUrlConfigs": urls.list_function_url_configs,
     "ListFunctionEventInvokeConfigs": event_invoke.list_function_event_invoke_configs,
     "ListFunctions": functions.list_functions,
@@ -285,6 +308,7 @@ _OPERATIONS: Final[dict[str, Operation]] = {
     "TagResource": tags.tag_resource,
     "UntagResource": tags.untag_resource,
     "UpdateAlias": aliases.update_alias,
+    "UpdateEventSourceMapping": event_source_mappings.update_event_source_mapping,
     "UpdateFunctionCode": updates.update_function_code,
     "UpdateFunctionConfiguration": updates.update_function_configuration,
     "UpdateFunctionEventInvokeConfig": event_invoke.update_function_event_invoke_config,

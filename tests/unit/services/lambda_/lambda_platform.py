@@ -18,7 +18,9 @@ from lambent.engine.metrics import FunctionMetrics
 from lambent.engine.runtimes import Runtime, Stem
 from lambent.engine.spec import InvocationResult
 from lambent.observe.log import Log
+from lambent.services.lambda_.identities import Identities
 from lambent.services.lambda_.service import Lambda
+from lambent.services.sqs.service import Sqs
 from lambent.store.database import Database
 from lambent.store.schema import MAIN
 
@@ -115,6 +117,7 @@ class Platform:
     clock: object
     calls: list
     recorded: list
+    sqs: Sqs | None = None
 
     async def __call__(self, operation, *, caller=CALLER, **params):
         with proof.calling("lambda", operation):
@@ -124,6 +127,10 @@ class Platform:
         with pytest.raises(ApiError) as raised:
             await self(operation, caller=caller, **params)
         return raised.value.code, raised.value.message
+
+    async def queue(self, operation, *, caller=CALLER, **params):
+        """An operation of SQS, on a platform with queues."""
+        return await self.sqs.operations()[operation](caller, params)
 
     async def create(self, name="fn", *, wait=True, **params):
         members = {"Runtime": "python3.13", "Handler": "app.handler", "Role": ROLE, "Code": {"ZipFile": ZIP}} | params
@@ -146,7 +153,8 @@ class Platform:
 
 
 @asynccontextmanager
-async def platform(folder, clock, *, runs=True, **settings):
+async def platform(folder, clock, *, runs=True, queues=False, identities=None, **settings):
+    """The service alone, or with `queues` beside a real SQS."""
     engine, events = KeptEngine(), KeptEvents()
     calls, recorded = [], []
 
@@ -154,6 +162,8 @@ async def platform(folder, clock, *, runs=True, **settings):
         calls.append((service, operation, params, caller))
         if service == "lambda":
             return await platform.service.operations()[operation](caller, params)
+        if service == "sqs" and platform.sqs is not None:
+            return await platform.sqs.operations()[operation](caller, params)
         raise ApiError("NotImplemented", f"{service}.{operation} is not supported by Lambent yet.")
 
     def record(scope, metric):
@@ -172,11 +182,17 @@ async def platform(folder, clock, *, runs=True, **settings):
             config=Config(**settings),
             secret=b"s" * 32,
             log=Log("off"),
+            identities=identities or Identities(),
         )
+        sqs = Sqs(database=database, clock=clock, log=Log("off")) if queues else None
+        platform = Platform(service, engine, events, clock, calls, recorded, sqs)
         await service.load()
+        if sqs:
+            await sqs.load()
         async with asyncio.TaskGroup() as tasks:
-            worker = tasks.create_task(service.run()) if runs else None
-            platform = Platform(service, engine, events, clock, calls, recorded)
+            workers = [tasks.create_task(sqs.run())] if sqs else []
+            workers += [tasks.create_task(service.run())] if runs else []
             yield platform
-            if worker:
+            for worker in reversed(workers):
                 worker.cancel()
+                await asyncio.wait([worker])

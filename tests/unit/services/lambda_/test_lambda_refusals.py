@@ -12,6 +12,7 @@ LAYER = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:nothing"
 # The least that an operation needs besides the function's name.
 NEEDED = {
     "AddPermission": {"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com"},
+    "CreateEventSourceMapping": {"EventSourceArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:q"},
     "CreateAlias": {"Name": "live", "FunctionVersion": "1"},
     "CreateFunction": {"Role": ROLE, "Code": {"ZipFile": ZIP}, "Runtime": "python3.13", "Handler": "app.handler"},
     "CreateFunctionUrlConfig": {"AuthType": "NONE"},
@@ -28,6 +29,7 @@ NEEDED = {
     "PutRuntimeManagementConfig": {"UpdateRuntimeOn": "Auto"},
     "RemovePermission": {"StatementId": "s"},
     "UpdateAlias": {"Name": "live"},
+    "UpdateEventSourceMapping": {"UUID": "00000000-0000-0000-0000-000000000000"},
     "UpdateFunctionCode": {"ZipFile": ZIP},
 }
 THE_SAME_IN_OTHER_WORDS = [  # AWS's own, which differ from part to part
@@ -57,6 +59,7 @@ ELSEWHERE = {
     "TagResource": {"Resource": ARN, "Tags": {"a": "b"}},
     "UntagResource": {"Resource": ARN, "TagKeys": ["a"]},
 }
+CREATING = ("CreateFunction", "CreateEventSourceMapping", "UpdateEventSourceMapping")  # the mappings say it otherwise
 # Operations on one function, which the model lets answer that it is not there.
 OF_FUNCTIONS = sorted(
     operation
@@ -73,7 +76,7 @@ def refused(tmp_path, operation, **params):
     return run(main)
 
 
-@pytest.mark.parametrize("operation", [name for name in OF_FUNCTIONS if name != "CreateFunction"])
+@pytest.mark.parametrize("operation", [name for name in OF_FUNCTIONS if name not in CREATING])
 def test_a_function_that_is_not_there(tmp_path, operation):
     code, message = refused(tmp_path, operation, FunctionName="fn", **NEEDED.get(operation, {}))
     assert code == "ResourceNotFoundException"

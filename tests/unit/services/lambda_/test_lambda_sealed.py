@@ -193,7 +193,7 @@ def old_database(folder):
             connection.execute(f"DROP TABLE {table}")
         later = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN "
         for (table,) in connection.execute(
-            later + "('lambda_attached', 'lambda_layers', 'lambda_layer_versions')"
+            later + "('lambda_attached', 'lambda_layers', 'lambda_layer_versions', 'lambda_event_source_mappings')"
         ).fetchall():
             connection.execute(f"DROP TABLE {table}")
         document = "document TEXT NOT NULL"

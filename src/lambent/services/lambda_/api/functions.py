@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Connection
 
+from lambent.aws import quotas
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
@@ -23,7 +24,6 @@ from lambent.services.lambda_.api.shapes import (
     read_environment,
     write_version,
 )
-from lambent.services.lambda_.api.tags import check_tags
 from lambent.services.lambda_.attached import ReservedConcurrency
 from lambent.services.lambda_.checks import check_configuration
 from lambent.services.lambda_.execution_role import check_role
@@ -76,7 +76,7 @@ def _configuration(service: "Lambda", caller: Caller, key: FunctionKey, params: 
         layers=resolve(params.get("Layers", ()), key.region, caller, service.layers.find),
     )
     check_configuration(configuration, accept_retired=service.config.runtimes_retired)
-    check_tags(params.get("Tags", {}))
+    quotas.check_tags(params.get("Tags", {}))
     return configuration
 
 

@@ -269,13 +269,15 @@ def read_routing(shape: Shape | None) -> tuple[str | None, float]:
     return None, 0.0
 
 
-def page(items: Sequence[T], params: Shape, *, key: Callable[[T], tuple[str, int]]) -> tuple[list[T], Shape]:
+def page(
+    items: Sequence[T], params: Shape, *, key: Callable[[T], tuple[str, int]], most: int = quotas.LIST_PAGE
+) -> tuple[list[T], Shape]:
     """A page of `items`, which are sorted by `key`, and {"NextMarker": …} if there are more.
 
     A marker names the last item of the page before, so what comes and goes in between moves nothing.
     """
     start = bisect_right(items, _read_marker(params["Marker"]), key=key) if params.get("Marker") else 0
-    most = min(params.get("MaxItems") or quotas.LIST_PAGE, quotas.LIST_PAGE)
+    most = min(params.get("MaxItems") or most, most)
     chosen = list(items[start : start + most])
     more = start + most < len(items)
     return chosen, {"NextMarker": _write_marker(key(chosen[-1]))} if more else {}

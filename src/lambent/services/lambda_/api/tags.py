@@ -12,6 +12,7 @@ from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
 from lambent.services.lambda_ import model, rows
 from lambent.services.lambda_.api.names import locate
+from lambent.services.lambda_.mappings.tags import change_tags, find_tagged
 from lambent.services.lambda_.model import Function, FunctionKey
 
 if TYPE_CHECKING:
@@ -22,28 +23,38 @@ _LATEST: Final = 0
 
 async def tag_resource(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """TagResource: a tag that is there gets the new value. Source: AWS Lambda API Reference."""
-    key = _locate(caller, params)
-    await _change_tags(service, key, lambda tags: {**tags, **params["Tags"]}, is_refused_while_updating=True)
+
+    def new(tags: Mapping[str, str]) -> dict[str, str]:
+        return {**tags, **params["Tags"]}
+
+    mapping = find_tagged(service, caller, params["Resource"])
+    if mapping is not None:
+        await change_tags(service, mapping, new)
+    else:
+        await _change_tags(service, _locate(caller, params), new, is_refused_while_updating=True)
     return {}
 
 
 async def untag_resource(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """UntagResource: a tag that is not there is no error. Source: AWS Lambda API Reference."""
-    key = _locate(caller, params)
     unwanted = set(params["TagKeys"])
-    await _change_tags(service, key, lambda tags: {name: tags[name] for name in tags if name not in unwanted})
+
+    def new(tags: Mapping[str, str]) -> dict[str, str]:
+        return {name: tags[name] for name in tags if name not in unwanted}
+
+    mapping = find_tagged(service, caller, params["Resource"])
+    if mapping is not None:
+        await change_tags(service, mapping, new)
+    else:
+        await _change_tags(service, _locate(caller, params), new)
     return {}
 
 
 async def list_tags(service: "Lambda", caller: Caller, params: Shape) -> Shape:
     """ListTags. Source: AWS Lambda API Reference."""
-    return {"Tags": dict(service.catalogue.get(_locate(caller, params)).function.tags)}
-
-
-def check_tags(tags: Mapping[str, str]) -> None:
-    """Raises ApiError InvalidParameterValueException for more than 50."""
-    if len(tags) > quotas.TAGS:
-        raise ApiError("InvalidParameterValueException", "Number of tags exceeds resource tag limit.")
+    mapping = find_tagged(service, caller, params["Resource"])
+    tags = mapping.tags if mapping else service.catalogue.get(_locate(caller, params)).function.tags
+    return {"Tags": dict(tags)}
 
 
 async def _change_tags(
@@ -60,7 +71,7 @@ async def _change_tags(
         if is_refused_while_updating:
             model.check_may_change(latest)
         tags = new(function.tags)
-        check_tags(tags)
+        quotas.check_tags(tags)
         function = replace(function, tags=tags)
         rows.update_function(tx, function)
         return function

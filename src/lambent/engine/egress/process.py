@@ -1,7 +1,7 @@
 """The node's side of the way out: its process, and the sockets that it serves.
 
-The node keeps a copy of each: should the process end, the next one is given all of them, and connections that come
-meanwhile wait.
+The process is started when somebody first connects: most functions never do, and it holds 12 MiB. The node keeps a copy
+of each socket: should the process end, the next one is given all of them, and connections that come meanwhile wait.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import contextlib
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +46,7 @@ class Egress:
         # One order or two for each environment there is: what waits is bounded by their number.
         self._unsent: deque[tuple[bytes, str]] = deque()
         self._control: socket.socket | None = None
+        self._first_use: asyncio.Future[None] | None = None  # while there is no process and nobody needed it
 
     def adopt(self, listener: socket.socket, environment_id: str) -> Callable[[], None]:
         """Be an environment's proxy, until what this returns is called."""
@@ -58,21 +59,25 @@ class Egress:
 
     def _keep(self, order: bytes, whose: str, *sockets: socket.socket) -> Callable[[], None]:
         self._kept[whose] = (order, sockets)
+        self._watch(sockets)
         self._send(order, whose)
 
         def close() -> None:
-            for sock in self._kept.pop(whose)[1]:
+            _, gone = self._kept.pop(whose)
+            self._ignore(gone)
+            for sock in gone:
                 sock.close()
             self._send(DROP, whose)
 
         return close
 
     async def run(self) -> None:
-        """Run the process until cancelled.
+        """Run the process, once somebody needs it, until cancelled.
 
         Raises:
             ProxyEnded: it ended by itself; running again gives the next one all sockets.
         """
+        await self._until_used()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with ours:
@@ -88,6 +93,31 @@ class Egress:
                 asyncio.get_running_loop().remove_writer(ours)
                 ours.close()  # which it takes for the end
                 await asyncio.shield(_wait(process, self._stop_limit_s))
+
+    async def _until_used(self) -> None:
+        """Wait until something comes on one of the sockets, and leave it there."""
+        self._first_use = asyncio.get_running_loop().create_future()
+        everything = [sock for _, sockets in self._kept.values() for sock in sockets]
+        self._watch(everything)
+        try:
+            await self._first_use
+        finally:
+            self._ignore(sock for _, sockets in self._kept.values() for sock in sockets)
+            self._first_use = None
+
+    def _watch(self, sockets: Iterable[socket.socket]) -> None:
+        if self._first_use is not None:
+            for sock in sockets:
+                asyncio.get_running_loop().add_reader(sock, self._is_used)
+
+    def _ignore(self, sockets: Iterable[socket.socket]) -> None:
+        if self._first_use is not None:
+            for sock in sockets:
+                asyncio.get_running_loop().remove_reader(sock)
+
+    def _is_used(self) -> None:
+        if self._first_use is not None and not self._first_use.done():
+            self._first_use.set_result(None)
 
     async def _start(self, fd: int) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(

@@ -10,8 +10,10 @@ import sys
 import venv
 from pathlib import Path
 
+import pytest
+
 import lambent
-from lambent.engine.egress.process import COMMAND, Egress
+from lambent.engine.egress.process import COMMAND, Egress, ProxyEnded
 from lambent.engine.egress.serve import ADOPT
 
 
@@ -37,6 +39,7 @@ def test_listeners_given_before_it_runs_and_more_than_fit_at_once_are_served():
         egress = Egress(0)
         listener = socket.create_server(("127.0.0.1", 0))
         address = listener.getsockname()
+        first = socket.create_connection(address)  # starts the process
         closers = [egress.adopt(listener.dup(), f"e{number}") for number in range(50)]
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(egress.run())
@@ -50,6 +53,7 @@ def test_listeners_given_before_it_runs_and_more_than_fit_at_once_are_served():
             writer.close()
             closers[-1]()
             running.cancel()
+        first.close()
         listener.close()
 
     asyncio.run(main())
@@ -98,11 +102,17 @@ def test_one_that_stands_still_is_ended():
         saved = os.dup(1)
         os.dup2(writer, 1)
         try:
+            egress = Egress(0, command, stop_limit_s=0.1)
+            listener = socket.create_server(("127.0.0.1", 0))
+            close = egress.adopt(listener, "e1")
             async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(Egress(0, command, stop_limit_s=0.1).run())
+                running = tasks.create_task(egress.run())
+                first = socket.create_connection(listener.getsockname())
                 await asyncio.to_thread(select.select, [reader], [], [])
                 pid = int(os.read(reader, 20))
                 running.cancel()
+            first.close()
+            close()
         finally:
             os.dup2(saved, 1)
             for fd in (saved, reader, writer):
@@ -112,5 +122,27 @@ def test_one_that_stands_still_is_ended():
         except ProcessLookupError:
             return
         raise AssertionError("it still runs")
+
+    asyncio.run(main())
+
+
+def test_there_is_no_process_until_somebody_connects():
+    async def main():
+        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+        egress = Egress(0, [sys.executable, "-c", ""])  # one that ends at once
+        closers = [egress.adopt(listeners[0], "e0")]
+        running = asyncio.ensure_future(egress.run())
+        await asyncio.sleep(0)
+        closers += [egress.adopt(listeners[1], "e1"), egress.adopt(listeners[2], "e2")]
+        closers.pop(0)()
+        await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", ""], check=True
+        )  # as long as its start would take
+        assert not running.done()
+        with socket.create_connection(listeners[2].getsockname()):
+            with pytest.raises(ProxyEnded):
+                await running
+        for close in closers:
+            close()
 
     asyncio.run(main())

@@ -10,6 +10,7 @@ from lambent.cli.invoke import invoke
 from lambent.cli.logs import logs
 from lambent.cli.ls import ls
 from lambent.cli.metrics import metrics
+from lambent.cli.queue import queue
 from lambent.cli.rm import rm
 from lambent.cli.runtime import runtime
 from lambent.cli.time import time
@@ -33,5 +34,5 @@ application = typer.Typer(
 
 for command in (up, deploy, invoke, logs, metrics, ls, rm, time, doctor, coverage, version):
     application.command()(command)
-for group in (runtime, trigger, generate_event):
+for group in (queue, runtime, trigger, generate_event):
     application.add_typer(group)

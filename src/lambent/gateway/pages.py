@@ -4,7 +4,7 @@ import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import msgspec
 
@@ -22,6 +22,7 @@ _NO_TIME_TRAVEL: Final = (
     "This node keeps its data, so its time cannot be advanced: after the next start it would be earlier than what is "
     "stored. Start one with --ephemeral."
 )
+_MOST_PEEKED: Final = 1_000
 # Twice the longest advance: years stay far below 9999, where dates end.
 _FARTHEST_AHEAD_S: Final = 20 * 365 * 86_400.0
 
@@ -97,6 +98,29 @@ def starts_page(describe: Callable[[str], list[dict[str, Any]]] | None) -> Page:
             return _json(403, {"error": "This node asks for signed requests; its log says how functions start."})
         name = parse_qs(request.query).get("function", [""])[0]
         return _json(200, {"versions": describe(name)})
+
+    return page
+
+
+def queue_page(peek: Callable[[str, int], Awaitable[list[dict[str, Any]] | None]] | None) -> Page:
+    """`GET /_lambent/queue?arn=ARN&most=10`: the first messages of a queue, which stay as they are.
+
+    Binary attributes are in base64. None where requests are signed.
+    """
+
+    async def page(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return _only("GET")
+        if peek is None:
+            return _json(403, {"error": "This node asks for signed requests; ReceiveMessage is one."})
+        asked = dict(parse_qsl(request.query))
+        most = asked.get("most", "10")
+        if not (most.isascii() and most.isdecimal() and 1 <= int(most) <= _MOST_PEEKED):
+            return _json(400, {"error": f"most is {most}; it can be 1 to {_MOST_PEEKED}."})
+        found = await peek(asked.get("arn", ""), int(most))
+        if found is None:
+            return _json(404, {"error": "There is no such queue."})
+        return _json(200, {"Messages": found})
 
     return page
 

@@ -33,7 +33,7 @@ from lambent.engine.variables import PROXY_URL, Place
 from lambent.gateway.authenticate import Authenticator
 from lambent.gateway.front import Front, Page
 from lambent.gateway.listen import Gateway
-from lambent.gateway.pages import health_page, reset_page, starts_page, time_page
+from lambent.gateway.pages import health_page, queue_page, reset_page, starts_page, time_page
 from lambent.node.platform import Ground, Platform, open_platform
 from lambent.node.start import (
     Probe,
@@ -292,6 +292,7 @@ class Node:
         return {
             "/_lambent/code/": self._code_page,
             "/_lambent/health": health_page(self.health),
+            "/_lambent/queue": queue_page(self._peek if self.config.auth == "open" else None),
             "/_lambent/reset": reset_page(self.reset if self.config.ephemeral else None),
             "/_lambent/starts": starts_page(self._starts if self.config.auth == "open" else None),
             "/_lambent/time": time_page(lambda: self.clock, may_advance=self.config.ephemeral),
@@ -299,6 +300,9 @@ class Node:
 
     def _starts(self, function: str) -> list[dict[str, Any]]:
         return self._platform.engine.describe(function)
+
+    async def _peek(self, arn: str, most: int) -> list[dict[str, Any]] | None:
+        return await self._platform.queues.peek(arn, most)
 
     async def _url_page(self, target: UrlTarget, request: HttpRequest, request_id: str) -> HttpResponse:
         return await self._platform.functions.url_page(target, request, request_id)

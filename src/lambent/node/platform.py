@@ -60,6 +60,7 @@ class Platform:
     dispatch: Dispatch
     sts: Sts
     functions: Lambda
+    queues: Sqs
     engine: Engine
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -142,7 +143,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         workers: _Workers = {"event_queue": serve_events, "lambda": functions.run}
         for name, run in workers.items():
             await stack.enter_async_context(_running(name, partial(supervise, name, run, ground.log)))
-        yield Platform(dispatch=dispatch, sts=sts, functions=functions, engine=engine)
+        yield Platform(dispatch=dispatch, sts=sts, functions=functions, queues=sqs, engine=engine)
 
 
 def _engine(ground: Ground, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> Engine:

@@ -9,15 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tests.node.durability.things import (
     EventsThing,
+    FifoThing,
     FunctionThing,
     GroupThing,
     LinesThing,
+    QueueThing,
     RecordsThing,
     RoleThing,
     Unanswered,
 )
 
 _KINDS = {EventsThing: 1, RecordsThing: 1, FunctionThing: 3, RoleThing: 2, GroupThing: 2, LinesThing: 1}
+_QUEUES = {QueueThing: 2, FifoThing: 2}
 
 
 @pytest.mark.timeout(300)
@@ -33,13 +36,24 @@ def test_a_hundred_kills_lose_nothing_acknowledged(own_node, tmp_path, capfd):
     assert '"level":"error"' not in capfd.readouterr().err
 
 
-def _kill_again_and_again(own_node, data_dir, times):
+@pytest.mark.timeout(300)
+def test_ten_kills_lose_no_message_and_send_none_twice(own_node, tmp_path):
+    _kill_again_and_again(own_node, tmp_path / "data", 10, _QUEUES)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+def test_a_hundred_kills_lose_no_message_and_send_none_twice(own_node, tmp_path):
+    _kill_again_and_again(own_node, tmp_path / "data", 100, _QUEUES)
+
+
+def _kill_again_and_again(own_node, data_dir, times, kinds=_KINDS):
     seed = int(os.environ.get("DURABILITY_SEED") or random.SystemRandom().randrange(1 << 32))
     print(f"DURABILITY_SEED={seed}")
     rng = random.Random(seed)
     things = [
-        kind(f"{kind.__name__}-{number}", random.Random(rng.random()))
-        for kind, count in _KINDS.items()
+        kind(f"{kind.__name__}-{number}{kind.suffix}", random.Random(rng.random()))
+        for kind, count in kinds.items()
         for number in range(count)
     ]
     with own_node("--data-dir", str(data_dir), ephemeral=False) as node:
@@ -68,7 +82,7 @@ def _settle(node, things):
 
 
 def _make_clients(node):
-    for service in ("iam", "lambda", "logs"):  # making one is not thread-safe
+    for service in ("iam", "lambda", "logs", "sqs"):  # making one is not thread-safe
         node.client(service)
 
 

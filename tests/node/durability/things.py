@@ -55,6 +55,7 @@ class Thing:
     """`state` is what was acknowledged, None for nothing; `doubtful` what an unanswered step may have made of it."""
 
     refusals: tuple[str, ...] = ()
+    suffix = ""  # of its name
 
     def __init__(self, name, rng):
         self.name, self.rng = name, rng
@@ -345,3 +346,113 @@ def streams_of(node, group):
 
 def _sha256(data):
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+class QueueThing(Thing):
+    """A standard queue: the bodies that are in it, in flight or not."""
+
+    def __init__(self, name, rng):
+        super().__init__(name, rng)
+        self._counter = 0
+
+    def prepare(self, node):
+        node.client("sqs").create_queue(QueueName=self.name)
+        self.state = frozenset()
+
+    def choose(self, node):
+        client, url = node.client("sqs"), self._url(node)
+        if len(self.state) < 50 and self.rng.random() < 0.6:
+            bodies = [str(self._counter + n) for n in range(self.rng.randrange(1, 11))]
+            self._counter += len(bodies)
+            entries = [{"Id": body, "MessageBody": body} for body in bodies]
+            return lambda: client.send_message_batch(QueueUrl=url, Entries=entries), self.state | set(bodies)
+        try:
+            found = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=1)
+        except (BotoCoreError, ResponseParserError) as error:
+            raise Unanswered from error
+        messages = found.get("Messages", [])
+        assert {message["Body"] for message in messages} <= self.state
+        if not messages:
+            return lambda: None, self.state
+        entries = [{"Id": message["Body"], "ReceiptHandle": message["ReceiptHandle"]} for message in messages]
+        after = self.state - {message["Body"] for message in messages}
+        return lambda: client.delete_message_batch(QueueUrl=url, Entries=entries), after
+
+    def look(self, node):
+        bodies = self._bodies(node)
+        assert len(bodies) == len(set(bodies))
+        return frozenset(bodies)
+
+    def use(self, node):
+        """All of them come, in the end."""
+        client, found, empty = node.client("sqs"), set(), 0
+        while empty < 2:
+            answer = client.receive_message(QueueUrl=self._url(node), MaxNumberOfMessages=10, WaitTimeSeconds=2)
+            found |= {message["Body"] for message in answer.get("Messages", [])}
+            empty += "Messages" not in answer
+        assert found == set(self.state)
+
+    def _url(self, node):
+        return f"{node.endpoint}/000000000000/{self.name}"
+
+    def _bodies(self, node):
+        url = f"{node.endpoint}/_lambent/queue?arn=arn:aws:sqs:us-east-1:000000000000:{self.name}&most=1000"
+        with urllib.request.urlopen(url) as response:
+            return [message["Body"] for message in json.load(response)["Messages"]]
+
+
+class FifoThing(QueueThing):
+    """A FIFO queue: the bodies that are in it, in order, and those that were ever sent. What is sent again is not there
+    twice."""
+
+    suffix = ".fifo"
+
+    def prepare(self, node):
+        attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+        node.client("sqs").create_queue(QueueName=self.name, Attributes=attributes)
+        self.state = ()
+        self._sent = 0  # how many were taken
+
+    def choose(self, node):
+        client, url = node.client("sqs"), self._url(node)
+        if len(self.state) < 30 and self.rng.random() < 0.6:
+            number = self._sent - (1 if self._sent and self.rng.random() < 0.4 else 0)
+            after = self.state if number < self._sent else (*self.state, number)
+
+            def send():
+                client.send_message(QueueUrl=url, MessageBody=str(number), MessageGroupId="g")
+                self._sent = number + 1
+
+            return send, after
+        try:
+            found = client.receive_message(QueueUrl=url, MaxNumberOfMessages=3, VisibilityTimeout=5)
+        except (BotoCoreError, ResponseParserError) as error:
+            raise Unanswered from error
+        messages = found.get("Messages", [])
+        bodies = tuple(int(message["Body"]) for message in messages)
+        assert bodies == self.state[: len(bodies)], "out of order"
+        if not messages:
+            return lambda: None, self.state
+        entries = [{"Id": message["Body"], "ReceiptHandle": message["ReceiptHandle"]} for message in messages]
+
+        def delete():
+            answer = client.delete_message_batch(QueueUrl=url, Entries=entries)
+            assert not answer.get("Failed")
+
+        return delete, self.state[len(bodies) :]
+
+    def look(self, node):
+        bodies = tuple(map(int, self._bodies(node)))
+        if bodies and bodies[-1] == self._sent:  # it was taken, though nobody was told
+            self._sent += 1
+        return bodies
+
+    def use(self, node):
+        client, left = node.client("sqs"), self.state
+        while left:
+            answer = client.receive_message(QueueUrl=self._url(node), MaxNumberOfMessages=10, WaitTimeSeconds=20)
+            messages = answer["Messages"]
+            assert tuple(int(message["Body"]) for message in messages) == left[: len(messages)]
+            for message in messages:
+                client.delete_message(QueueUrl=self._url(node), ReceiptHandle=message["ReceiptHandle"])
+            left = left[len(messages) :]

@@ -14,7 +14,7 @@ from lambent.dispatch import Handler, Shape
 from lambent.observe.log import Log
 from lambent.observe.metrics import Metric, Record, record_nothing
 from lambent.observe.supervise import supervise
-from lambent.services.sqs import rows, worker
+from lambent.services.sqs import peek, rows, worker
 from lambent.services.sqs.api import delete, permissions, queues, receive, redrive, send, tags, visibility
 from lambent.services.sqs.live import Contents, Ground, LiveQueue, SteadyTime
 from lambent.services.sqs.model import MoveTask, Queue, QueueKey, key_of_arn, key_of_url, no_queue
@@ -127,6 +127,11 @@ class Sqs:
             ApiError: InvalidAddress, QueueDoesNotExist.
         """
         return await self.named(caller, params).open()
+
+    async def peek(self, arn: str, most: int) -> list[Shape] | None:
+        """The first messages of a queue, as they are: see `peek.peek`. None when there is no such queue."""
+        live = self.of_arn(arn)
+        return None if live is None else await peek.peek(live, most)
 
     def count(self, queue: Queue, name: str, value: float, unit: str = "Count") -> None:
         """Records a value of a queue's metric."""

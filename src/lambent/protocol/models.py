@@ -172,9 +172,10 @@ class ServiceModel:
         """A model from its JSON text, such as a protocol test brings."""
         return cls(name, _DECODER.decode(text))
 
-    def with_shapes(self, shapes: dict[str, Shape]) -> "ServiceModel":
-        """The same operations over other shapes."""
-        return ServiceModel(self.name, _Description(self.metadata, self.operations, shapes))
+    def with_shapes(self, shapes: dict[str, Shape], xml_namespace: str | None = None) -> "ServiceModel":
+        """The same operations over other shapes; in another namespace if one is given."""
+        metadata = msgspec.structs.replace(self.metadata, xml_namespace=xml_namespace or self.metadata.xml_namespace)
+        return ServiceModel(self.name, _Description(metadata, self.operations, shapes))
 
     @property
     def protocols(self) -> frozenset[str]:

@@ -73,7 +73,7 @@ def _query(model: ServiceModel, operation: str) -> Serialize:
     shape = model.output(operation)
     wrapper = (shape.result_wrapper if shape else None) or f"{operation}Result"
     write = XmlWriters(model).content(model.members(shape)) if shape else None
-    opening = f"{DECLARATION}<{operation}Response{_query_namespace(model)}>"
+    opening = f"{DECLARATION}<{operation}Response{namespace_attribute(model.metadata.xml_namespace)}>"
     closing = f"</{operation}Response>"
 
     def serialize_query(result: Mapping[str, Any], request_id: str) -> HttpResponse:
@@ -87,13 +87,6 @@ def _query(model: ServiceModel, operation: str) -> Serialize:
         return HttpResponse(200, headers, "".join(out).encode())
 
     return serialize_query
-
-
-def _query_namespace(model: ServiceModel) -> str:
-    given = model.metadata.xml_namespace
-    if given is None and model.name == "sqs":  # lost when its model became a JSON service's
-        given = f"http://queue.amazonaws.com/doc/{model.metadata.api_version}/"
-    return namespace_attribute(given)
 
 
 def _rpc(model: ServiceModel, shape: Shape | None, protocol: str) -> Serialize:

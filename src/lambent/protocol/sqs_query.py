@@ -113,7 +113,9 @@ def without_names(model: ServiceModel) -> ServiceModel:
 
 @cache
 def _sqs(model: ServiceModel) -> ServiceModel:
-    return model.with_shapes({name: _renamed(model.shape(name)) for name in model.shape_names()})
+    shapes = {name: _renamed(model.shape(name)) for name in model.shape_names()}
+    # Lost, too, when its model became a JSON service's.
+    return model.with_shapes(shapes, f"http://queue.amazonaws.com/doc/{model.metadata.api_version}/")
 
 
 def _renamed(shape: Shape) -> Shape:

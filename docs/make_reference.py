@@ -1,6 +1,8 @@
 """Writes the reference pages that are made from the code: `make docs`. tests/tidy checks that they are current."""
 
 import ast
+import functools
+import importlib
 import json
 import re
 import sys
@@ -64,64 +66,75 @@ def commands() -> str:
     return "\n".join(parts)
 
 
-_LAMBDA = """# The Lambda API, and what shows it
+_SERVICE = """# The {title} API, and what shows it
 
-Made by `make docs` from the service model, from `lambda.toml` beside this page, and from `proof.json`, which `make proof`
+Made by `make docs` from the service model, from `{name}.toml` beside this page, and from `{name}.json`, which `make proof`
 makes by a run of the tests: for each answer that a test saw and went on from, one test is named, that which saw the fewest
 other things. What no test can see here has its reason. `tests/...::name` is relative to the repository.
 """
 
+SERVICES = {"lambda": "Lambda", "sqs": "SQS"}
+"""The services that have a page, by botocore's name."""
 
-def lambda_() -> str:
-    """The page about Lambda: each operation, what it may answer, and the test or the reason."""
-    there = operations()
-    proof, reasons, quotas = lambda_facts()
-    model = lambda_errors()
-    parts = [_LAMBDA, f"## Operations\n\n{len(there)} of the model's {len(model)} are there.\n"]
-    for name in there:
-        shown = proof.get(name, {})
+
+def service(name: str) -> str:
+    """The page about a service: each operation, what it may answer, and the test or the reason."""
+    there = operations(name)
+    proof, reasons, quotas = facts(name)
+    model = errors(name)
+    head = _SERVICE.format(title=SERVICES[name], name=name)
+    parts = [head, f"## Operations\n\n{len(there)} of the model's {len(model)} are there.\n"]
+    for operation in there:
+        shown = proof.get(operation, {})
         rows = [f"| answers | {_test(shown.get('ok'))} |"]
-        for code in sorted({*model.get(name, ()), *shown} - {"ok"}):
-            rows.append(f"| {code} | {_test(shown[code]) if code in shown else reason(reasons, name, code)} |")
-        parts.append(f"### {name}\n\n| | shown by |\n| --- | --- |\n" + "\n".join(rows) + "\n")
-    missing = [name for name in sorted(model) if name not in there]
+        for code in sorted({*model.get(operation, ()), *shown} - {"ok"}):
+            rows.append(f"| {code} | {_test(shown[code]) if code in shown else reason(reasons, operation, code)} |")
+        parts.append(f"### {operation}\n\n| | shown by |\n| --- | --- |\n" + "\n".join(rows) + "\n")
+    missing = [operation for operation in sorted(model) if operation not in there]
     parts.append("## Not there yet\n\nThey answer NotImplemented, 501, and name themselves.\n")
     parts.append(", ".join(missing) + ".\n" if missing else "None.\n")
-    rows = [f"| {name} | {value:,} | {_test(quotas.get(name))} |" for name, value in lambda_quotas().items()]
+    rows = [f"| {limit} | {value:,} | {_test(quotas.get(limit))} |" for limit, value in limits(name).items()]
     parts.append("## Quotas\n\n| quota | value | shown by |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 
 
-def operations() -> list[str]:
-    """Lambda's operations that a node answers."""
+def operations(name: str) -> list[str]:
+    """A service's operations that a node answers."""
     from lambent.node import operations_there
 
-    return operations_there()["lambda"]
+    return operations_there()[name]
 
 
-def lambda_facts() -> tuple[dict[str, dict[str, str]], dict[str, Any], dict[str, str]]:
-    """What a run of the tests saw, the reasons, and the tests of quotas."""
-    written = tomllib.loads((ROOT / "docs/reference/lambda.toml").read_text())
-    return json.loads((ROOT / "docs/reference/proof.json").read_text()), written["reasons"], written["quotas"]
+def facts(name: str) -> tuple[dict[str, dict[str, str]], dict[str, Any], dict[str, str]]:
+    """What a run of the tests saw of a service, the reasons, and the tests of quotas."""
+    written = tomllib.loads((ROOT / f"docs/reference/{name}.toml").read_text())
+    return json.loads((ROOT / f"docs/reference/{name}.json").read_text()), written["reasons"], written["quotas"]
 
 
-def lambda_errors() -> dict[str, list[str]]:
-    """The errors that the service model lists, by operation."""
+def errors(name: str) -> dict[str, list[str]]:
+    """The errors that a service model lists, by operation."""
     import botocore.session
 
-    model = botocore.session.get_session().get_service_model("lambda")
-    return {name: [shape.name for shape in model.operation_model(name).error_shapes] for name in model.operation_names}
+    model = botocore.session.get_session().get_service_model(name)
+    return {one: [shape.name for shape in model.operation_model(one).error_shapes] for one in model.operation_names}
 
 
-def lambda_quotas() -> dict[str, int]:
-    """The limits of aws/quotas.py."""
-    from lambent.aws import quotas
+def limits(name: str) -> dict[str, int]:
+    """A service's limits: those of aws/quotas.py are Lambda's; other services have theirs where they are held."""
+    if name == "lambda":
+        from lambent.aws import quotas
 
-    return {
-        name: value
-        for name, value in vars(quotas).items()
-        if name.isupper() and isinstance(value, int) and name != "MIB"
-    }
+        return _numbers(vars(quotas))
+    found: dict[str, int] = {}
+    for path in sorted((ROOT / f"src/lambent/services/{name}").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
+        for line in re.findall(r"^(MAX_\w+): Final = ", path.read_text(), re.MULTILINE):
+            found[line] = getattr(importlib.import_module(module), line)
+    return dict(sorted(found.items()))
+
+
+def _numbers(names: dict[str, Any]) -> dict[str, int]:
+    return {name: value for name, value in names.items() if name.isupper() and isinstance(value, int) and name != "MIB"}
 
 
 def reason(reasons: dict[str, Any], operation: str, code: str) -> str:
@@ -237,7 +250,7 @@ PAGES = {
     "docs/reference/configuration.md": configuration,
     "docs/reference/system-calls.md": system_calls,
 }
-PAGES["docs/reference/lambda.md"] = lambda_
+PAGES |= {f"docs/reference/{name}.md": functools.partial(service, name) for name in SERVICES}
 PAGES["docs/reference/runtimes.md"] = runtimes
 
 

@@ -64,5 +64,6 @@ def summary(service):
 
 
 def write(path):
-    """Writes what Lambda's operations were seen to answer."""
-    Path(path).write_text(json.dumps(summary("lambda"), indent=2, sort_keys=True) + "\n")
+    """Writes what the operations of the service that the file is named after were seen to answer."""
+    path = Path(path)
+    path.write_text(json.dumps(summary(path.stem), indent=2, sort_keys=True) + "\n")

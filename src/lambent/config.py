@@ -67,6 +67,9 @@ class Config:
     """The account's limit of concurrent executions, as a quota increase would raise it. Ten times as many synchronous
     requests a second are let in."""
 
+    queue_name_kept_s: int = 0
+    """For how long the name of a deleted queue is taken, in seconds: on AWS 60."""
+
     code_storage_bytes: int = 80_530_636_800
     """What an account's packages and layers may take in a region, zipped; the default is AWS's 75 GB."""
 

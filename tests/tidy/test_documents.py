@@ -24,21 +24,23 @@ def test_the_reference_is_current(path):
     assert (source.ROOT / path).read_text() == _make_reference.PAGES[path](), "run `make docs`"
 
 
-def test_each_operation_of_lambda_has_been_seen_to_answer_and_each_error_has_a_test_or_a_reason():
-    proof, reasons, _quotas = _make_reference.lambda_facts()
-    there = _make_reference.operations()
+@pytest.mark.parametrize("service", _make_reference.SERVICES)
+def test_each_operation_has_been_seen_to_answer_and_each_error_has_a_test_or_a_reason(service):
+    proof, reasons, _quotas = _make_reference.facts(service)
+    there = _make_reference.operations(service)
     assert [name for name in there if "ok" not in proof.get(name, {})] == [], "run `make proof`"
-    errors = {(name, code) for name in there for code in _make_reference.lambda_errors().get(name, ())}
+    errors = {(name, code) for name in there for code in _make_reference.errors(service).get(name, ())}
     unexplained = [
         f"{name}: {code}"
         for name, code in sorted(errors)
         if code not in proof[name] and not _make_reference.reason(reasons, name, code)
     ]
-    assert unexplained == [], "write a test and run `make proof`, or say in docs/reference/lambda.toml why it cannot be"
+    assert unexplained == [], f"write a test and run `make proof`, or say in docs/reference/{service}.toml why not"
 
 
-def test_the_tests_that_the_reference_names_are_there():
-    proof, _reasons, quotas = _make_reference.lambda_facts()
+@pytest.mark.parametrize("service", _make_reference.SERVICES)
+def test_the_tests_that_the_reference_names_are_there(service):
+    proof, _reasons, quotas = _make_reference.facts(service)
     named = {test for outcomes in proof.values() for test in outcomes.values()} | set(quotas.values())
     gone = []
     for test in sorted(named):
@@ -47,7 +49,7 @@ def test_the_tests_that_the_reference_names_are_there():
         if not path.exists() or f"def {name}(" not in path.read_text():
             gone.append(test)
     assert gone == [], "run `make proof`"
-    assert sorted(quotas) == sorted(_make_reference.lambda_quotas())
+    assert sorted(quotas) == sorted(_make_reference.limits(service))
 
 
 def test_each_behaviour_has_its_test_and_was_seen_with_each_runtime():

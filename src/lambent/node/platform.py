@@ -96,7 +96,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         cloudwatch = CloudWatch(bulk=bulk, clock=ground.clock, log=ground.log)
         iam = Iam(database=main, clock=ground.clock)
         sts = Sts(secret=folder.secret, clock=ground.clock, call=dispatch.call)
-        sqs = Sqs(database=main, clock=ground.clock, log=ground.log, record=cloudwatch.record)
+        sqs = _queues(ground, main, cloudwatch)
         metrics = FunctionMetrics(cloudwatch.record)
         engine = _engine(ground, logs, sts, metrics)
         events = EventQueue(
@@ -144,6 +144,16 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         for name, run in workers.items():
             await stack.enter_async_context(_running(name, partial(supervise, name, run, ground.log)))
         yield Platform(dispatch=dispatch, sts=sts, functions=functions, queues=sqs, engine=engine)
+
+
+def _queues(ground: Ground, main: Database, cloudwatch: CloudWatch) -> Sqs:
+    return Sqs(
+        database=main,
+        clock=ground.clock,
+        log=ground.log,
+        record=cloudwatch.record,
+        name_kept_s=ground.config.queue_name_kept_s,
+    )
 
 
 def _engine(ground: Ground, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> Engine:

@@ -3,7 +3,7 @@
 What is in memory follows the store: a message is added, removed or moved there when the transaction is committed, in
 the order of commits, and reading more of them is a change like any other. Only what a receive says of a message (how
 often it was received, when it is visible again) goes the other way: a FIFO queue's is stored before it is answered, a
-standard queue's up to `service.FLUSH_S` later (docs/decisions/0010).
+standard queue's up to `service.FLUSH_S` later (docs/decisions/0011).
 """
 
 import asyncio

@@ -206,6 +206,22 @@ def test_what_no_task_can_be_started_for(tmp_path):
     with_sqs(tmp_path, test)
 
 
+def test_an_account_has_at_most_100_active_tasks(tmp_path):
+    async def test(sqs: Client) -> None:
+        names = [f"dead{number}" for number in range(101)]
+        for name in names:
+            url = await sqs.queue(name)
+            await sqs.queue(f"of-{name}", RedrivePolicy=redrive(name))
+            await sqs.send(url, "a", "b")
+        start = {"DestinationArn": f"{ARN}of-dead0", "MaxNumberOfMessagesPerSecond": 1}
+        for name in names[:100]:
+            await sqs("StartMessageMoveTask", SourceArn=f"{ARN}{name}", **start)
+        async with sqs.refused("OverLimit", "An account has at most 100 active message movement tasks."):
+            await sqs("StartMessageMoveTask", SourceArn=f"{ARN}dead100", **start)
+
+    with_sqs(tmp_path, test)
+
+
 def test_who_may_use_a_queue_for_dead_letters(tmp_path):
     async def test(sqs: Client) -> None:
         allow = {"redrivePermission": "byQueue", "sourceQueueArns": [f"{ARN}friend"]}

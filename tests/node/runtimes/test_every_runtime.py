@@ -9,7 +9,7 @@ import json
 import time
 
 import pytest
-from languages import ALL, files, runtime_of
+from languages import ALL, files, more, runtime_of
 from packages import create, invoke, streamed
 
 VALUES = [
@@ -17,7 +17,9 @@ VALUES = [
     {"a": {"b": [1, [2, [3]], {"c": None}]}, "": "empty", "__proto__": 1},
 ]
 
-pytestmark = pytest.mark.parametrize("language", ALL)
+MORE = [pytest.param(language, marks=pytest.mark.long) for language in more()]
+
+pytestmark = pytest.mark.parametrize("language", [*ALL, *MORE])
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def client(lambent):
 
 
 @pytest.fixture
-def function(client, language):
+def function(client, language, fetched):
     def make(behaviour, **members):
         return create(client, runtime_of(language), files(language, behaviour), **members)
 
@@ -111,11 +113,12 @@ def test_a_timeout_ends_it(client, function):
     assert "Status: timeout" in answer.log
 
 
-def test_what_it_writes_is_in_its_log(client, function):
+def test_what_it_writes_is_in_its_log(client, function, language):
     answer = invoke(client, function("logs"))
     assert answer.content is None
     lines = answer.log.splitlines()
     assert [line.rpartition("\t")[2] for line in lines if "to std" in line] == ["to stdout", "to stderr"]
+    assert language in ALL or "is not on this machine" not in answer.log
     assert lines[0].startswith("START") or "INIT_START" in lines[0] or "LAMBENT_WARNING" in lines[0]
 
 

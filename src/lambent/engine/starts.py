@@ -116,6 +116,7 @@ class Starts:
         place = self.place
         if not self.has_walls:
             place = outside(place, spec, runtime.program, sandbox.runtime_api)
+            settings = {"TMPDIR": sandbox.folder} | settings
         settings |= self._first_trace()
         settings |= {API_VARIABLE: place.runtime_api, TOKEN_VARIABLE: token_urlsafe(32)}
         order = init_order(spec, place, runtime.program, settings)

@@ -24,6 +24,7 @@ class Sandbox(Protocol):
     id: str
     control: Any  # socket.socket
     output: int
+    folder: str  # instead of a /tmp, without walls
     runtime_api: Any  # socket.socket
     exited: asyncio.Future[Any]  # of an Exit
     barren: asyncio.Future[str]  # of a zygote

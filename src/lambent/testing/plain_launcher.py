@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ class PlainSandbox:
         self.is_throttled = False
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[PlainExit] = self._loop.create_future()
+        self.folder = tempfile.gettempdir()
         self.barren: asyncio.Future[str] = self._loop.create_future()
         self._process = subprocess.Popen(
             [stem.interpreter, "-I", "-S", "-c", _START, START if stem.executes else BOOTSTRAP, str(theirs.fileno())],

@@ -4,11 +4,18 @@ After a timeout or a crash AWS resets an environment: its processes are gone, it
 holds a mount of each environment's /tmp, taken when a function is attached, because nobody can enter a mount
 namespace whose last process has ended. A heir is started anew with the same host uid: files in a tmpfs of a user
 namespace belong to the one uid that is mapped there, and nobody else could write to it.
+
+Without walls an environment has a folder of the host instead, which TMPDIR names, and which goes with the slot.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+
+FOLDER = "tmp-"
+"""How folders of environments without walls are called, with the slot behind it."""
 
 _LARGE_BYTES = 16 << 20  # to free it takes about five milliseconds
 
@@ -46,3 +53,16 @@ def close_tmp(tmp: int) -> None:
 def _used_bytes(tmp: int) -> int:
     room = os.fstatvfs(tmp)
     return (room.f_blocks - room.f_bfree) * room.f_frsize
+
+
+def make_folder(where: str, slot: int) -> str:
+    """The folder of that slot's environment; a heir finds in it what was there."""
+    path = f"{where}/{FOLDER}{slot}"
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    return path
+
+
+def remove_folder(where: str, slot: int) -> None:
+    """Nobody inherits it."""
+    shutil.rmtree(f"{where}/{FOLDER}{slot}", ignore_errors=True)

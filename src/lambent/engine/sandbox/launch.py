@@ -130,6 +130,8 @@ class Sandbox:
         fds: dict[str, int] = message["fds"]
         self.id = order.environment_id
         self.pid: int = message["pid"]
+        self.folder: str = message["folder"]
+        """What it has instead of a /tmp of its own, without walls; empty with them."""
         self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.barren: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Of a zygote: resolved, with the reason, when it will have no more children. Its own end follows."""

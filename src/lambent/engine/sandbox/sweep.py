@@ -8,6 +8,7 @@ sweeping: the kernel frees them with their last process.
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from lambent.engine.sandbox import cgroups, processes, routers
+from lambent.engine.sandbox import cgroups, estates, processes, routers
 
 MOUNTPOINT: Final = "launcher-"
 """How folders that launchers mount their roots on are called, with the launcher's process id behind it."""
@@ -37,6 +38,8 @@ def sweep(scratch: Path) -> int:
     for mountpoint in scratch.glob(f"{MOUNTPOINT}*"):
         pid = mountpoint.name.removeprefix(MOUNTPOINT)
         if pid.isdecimal() and processes.start_time(int(pid)) is None:
+            for folder in mountpoint.glob(f"{estates.FOLDER}*"):
+                shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 mountpoint.rmdir()
     if os.getuid() == 0 and (nft := routers.program("nft")):

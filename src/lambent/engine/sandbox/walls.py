@@ -16,6 +16,7 @@ import traceback
 from lambent.engine.sandbox import (
     births,
     cgroups,
+    estates,
     file_systems,
     heirlooms,
     holders,
@@ -54,6 +55,7 @@ class Environment:
         self.sync = -1
         self.tmp = -1  # a mount of its /tmp that outlives its processes: see estates.py
         self.order: dict[str, Any] | None = None  # what it was started for; None: for whoever comes
+        self.folder = ""  # without walls: what it has instead of a /tmp
         self.leaves_tmp = True
         self.has_program = False  # it executes what its function needs already: see head_starts.py
         self.node_ends: dict[str, int] = {}  # what the node gets when it claims this
@@ -78,6 +80,7 @@ class ProcessWalls:
 
     def __init__(self, settings: dict[str, Any], serve: Serve) -> None:
         self._serve = serve
+        self._folders: str = settings["mountpoint"]
         self._niceness = namespaces.put_launcher_first()
 
     def start(self, slot: int, order: dict[str, Any] | None = None, tmp: int = -1) -> Environment:
@@ -94,8 +97,13 @@ class ProcessWalls:
 
     def attach(self, environment: Environment, order: dict[str, Any]) -> dict[str, int]:
         """Give it the function's code; the descriptors that the node gets besides."""
+        environment.folder = estates.make_folder(self._folders, environment.slot)
         os.write(environment.sync, os.fsencode(order["code_dir"]))
         return {}
+
+    def end_tmp(self, slot: int, tmp: int) -> None:
+        """Nobody inherits its folder."""
+        estates.remove_folder(self._folders, slot)
 
     def connect(self, environment: Environment, port: int) -> socket.socket:
         """A connection to a listener on its 127.0.0.1, perhaps still on its way."""
@@ -299,6 +307,10 @@ class NamespaceWalls:
         finally:
             for tree in trees.values():
                 os.close(tree)
+
+    def end_tmp(self, slot: int, tmp: int) -> None:
+        """Nobody inherits it."""
+        estates.close_tmp(tmp)
 
     def kill(self, environment: Environment) -> None:
         """End its first process, and with it every process of its namespace."""

@@ -245,7 +245,7 @@ class Launcher:
 
     def _settle(self, estate: estates.Estate) -> None:
         """Nobody inherits it."""
-        estates.close_tmp(estate.tmp)
+        self._walls.end_tmp(estate.slot, estate.tmp)
         self._free_slots.append(estate.slot)
 
     def _serve_waiting(self) -> None:
@@ -276,7 +276,7 @@ class Launcher:
         self._by_id[order["id"]] = environment
         ends = environment.node_ends
         message = {"op": "claimed", "id": order["id"], "pid": environment.pid, "inherited": environment.inherited}
-        wire.send(self._node, message, ends | fds)
+        wire.send(self._node, message | {"folder": environment.folder}, ends | fds)
         environment.node_ends = {}
         for fd in ends.values():
             os.close(fd)
@@ -380,7 +380,7 @@ class Launcher:
             self._estates[environment.id] = estates.Estate(environment.slot, environment.tmp)
             environment.slot = -1
         else:
-            estates.close_tmp(environment.tmp)
+            self._walls.end_tmp(environment.slot, environment.tmp)
         environment.tmp = -1
 
     def _report(self, environment: walls.Environment, status: int) -> None:

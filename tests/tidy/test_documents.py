@@ -61,9 +61,9 @@ def test_each_behaviour_has_its_test_and_was_seen_with_each_runtime():
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ALL"
     )
     seen = _make_reference.behaviours()
-    assert {test: sorted(cells) for test, cells in seen.items()} == {test: sorted(known) for test in tests}, (
-        "make proof"
-    )
+    runtimes = {language for cells in seen.values() for language in cells}  # with what is on some machines only
+    assert runtimes >= {*known}, "make proof"
+    assert {test: {*cells} for test, cells in seen.items()} == dict.fromkeys(tests, runtimes), "make proof"
 
 
 def test_the_changelog_has_the_next_release():

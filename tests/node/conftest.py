@@ -1,6 +1,7 @@
 """What tests of a real node share: a node of the test's own, and small functions to run on it."""
 
 import io
+import uuid
 import zipfile
 
 import pytest
@@ -35,7 +36,7 @@ def make_function(lambent, zipped):
 
     def make(source, name=None, files=None, **settings):
         client = lambent.client("lambda")
-        name = name or f"function-{len(made)}"
+        name = name or f"function-{uuid.uuid4().hex[:8]}"  # log groups stay: none may hold what another test wrote
         given = {"Runtime": "python3.11", "Handler": "app.handler", "Role": "arn:aws:iam::000000000000:role/r"}
         code = {"ZipFile": zipped(app=source, **(files or {}))}
         client.create_function(FunctionName=name, Code=code, **{**given, **settings})

@@ -15,6 +15,30 @@ def handler(event, context):
     return context.function_version
 """
 
+# An internal extension, which has work left when the function has answered.
+WITH_EXTENSION = """
+import http.client, os, threading, time
+
+answered = threading.Event()
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+api.request("POST", "/2020-01-01/extension/register", '{"events": ["INVOKE"]}', {"Lambda-Extension-Name": "library"})
+answer = api.getresponse()
+answer.read()
+me = {"Lambda-Extension-Identifier": answer.headers["Lambda-Extension-Identifier"]}
+
+def follow():
+    while True:
+        api.request("GET", "/2020-01-01/extension/event/next", headers=me)
+        api.getresponse().read()
+        answered.wait()
+        time.sleep(0.2)
+
+threading.Thread(target=follow, daemon=True).start()
+
+def handler(event, context):
+    answered.set()
+"""
+
 
 @pytest.fixture
 def functions(lambent):
@@ -45,6 +69,20 @@ def test_invocations_errors_and_durations_add_up(lambent, functions):
     assert total(lambent, "Duration", stat="SampleCount", FunctionName=name) == 3
     assert 0 < total(lambent, "Duration", stat="p99", FunctionName=name) < 1000
     assert total(lambent, "Invocations") == before + 3
+
+
+def test_what_extensions_do_behind_the_answer_is_measured_by_itself(lambent, functions):
+    name, other = create(functions, WITH_EXTENSION), create(functions, SOURCE)
+    for each in (name, name, other):
+        call(functions, each)
+    metric = "PostRuntimeExtensionsDuration"
+    while total(lambent, metric, stat="SampleCount", FunctionName=name) != 2:
+        pass
+    assert total(lambent, metric, stat="Minimum", FunctionName=name) >= 200
+    assert total(lambent, metric, FunctionName=name) <= total(lambent, "Duration", FunctionName=name)
+    while total(lambent, "Invocations", FunctionName=other) is None:
+        pass
+    assert total(lambent, metric, FunctionName=other) is None
 
 
 def test_a_function_that_did_nothing_has_no_data(lambent, functions):

@@ -17,6 +17,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from lambent.engine.sandbox.walls import Environment
@@ -70,11 +71,12 @@ class Kind:
 
 
 class HeadStarts:
-    """All of a launcher's, `most` of them if memory allows."""
+    """All of a launcher's, `most` of them if memory allows: `memory` says how many bytes are free, and of how many."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, memory: Callable[[], tuple[int, int]] | None = None) -> None:
         self._kinds: dict[str, Kind] = {}  # the one asked for last is the last
-        total = _memory()[1]
+        self._memory = memory or _memory
+        total = self._memory()[1]
         self._not_before = 0.0
         self._most = min(most, max(1, int(total * _SHARE) // _COST))
 
@@ -118,7 +120,7 @@ class HeadStarts:
 
     def has_room(self) -> bool:
         """Whether there is memory for one more; if not, none is lacking for a while."""
-        free, total = _memory()
+        free, total = self._memory()
         if free > total * _FREE_SHARE:
             return True
         self._not_before = time.monotonic() + LOOK_S
@@ -161,7 +163,7 @@ class HeadStarts:
 
     def surplus(self) -> list[Environment]:
         """Those that are no longer wanted, the oldest first; they are nobody's now."""
-        now, (free, total) = time.monotonic(), _memory()
+        now, (free, total) = time.monotonic(), self._memory()
         keys = list(self._kinds)
         leaving: list[Environment] = []
         for place, key in enumerate(keys):

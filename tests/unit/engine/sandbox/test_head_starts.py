@@ -123,3 +123,34 @@ def test_one_that_ends_is_nobodys(starting):
     assert head_starts.has_started(reader) is None
     os.close(reader)
     os.close(writer)
+
+
+def test_none_is_added_when_memory_gets_short_and_all_go_when_it_is(starting):
+    total = 100 << 30
+    free = [total // 2]
+    head_starts = HeadStarts(9, lambda: (free[0], total))
+    for _one in range(2):
+        kind = head_starts.expect(order("a"))
+        assert head_starts.has_room()
+        ready(head_starts, starting, kind)
+    free[0] = total // 12
+    head_starts.expect(order("a"))
+    assert head_starts.lacking() is kind
+    assert not head_starts.has_room()
+    assert head_starts.lacking() is None  # nor for a while
+    assert head_starts.surplus() == []
+    free[0] = total // 25
+    assert len(head_starts.surplus()) == 2
+    assert head_starts.is_empty()
+
+
+@pytest.mark.parametrize(("gigabytes", "most"), [(1, 1), (8, 3), (24, 10), (500, 20)])
+def test_how_many_there_may_be_goes_by_the_machines_memory(starting, gigabytes, most):
+    head_starts = HeadStarts(20, lambda: (gigabytes << 30, gigabytes << 30))
+    for _one in range(30):
+        head_starts.expect(order("a"))
+    made = 0
+    while kind := head_starts.lacking():
+        ready(head_starts, starting, kind)
+        made += 1
+    assert made == most

@@ -25,6 +25,7 @@ from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.memory import memory_bytes
 from lambent.engine.metrics import FunctionMetrics, Resource
 from lambent.engine.packages import PackageZygotes
+from lambent.engine.patience import Patience
 from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned
 from lambent.engine.report import Report
 from lambent.engine.runs import InitFailure, Run
@@ -77,11 +78,13 @@ class Engine:
     _initialising: set[Environment] = field(init=False, default_factory=set)
     _resetting: set[Environment] = field(init=False, default_factory=set)  # those that another takes the place of
     _freezer: Freezer = field(init=False)
+    _patience: Patience = field(init=False)
     _is_stopping: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.settings.concurrent_executions, self.clock.now)
         self._freezer = Freezer(self.clock.elapsed)
+        self._patience = Patience(self._pool, self._start_more)
         self._gauges = Gauges(self.admission, self.clock.now_ms)
         self._starts = Starts(
             launchers=Launchers(self.open_launcher, self.log),
@@ -233,7 +236,7 @@ class Engine:
             return
         if self._is_leaving(environment):
             environment.retire()
-            self._start_missing(environment.spec)
+            self._start_missing(environment.spec, 1)
             return
         self._pool.put_idle(environment)
         self._freezer.add(environment)
@@ -315,22 +318,35 @@ class Engine:
         if self._pool.queue_length >= self.settings.start_queue:
             run.fail(throttled("ConcurrentInvocationLimitExceeded"))
             return
-        digest = run.spec.digest
+        spec, digest = run.spec, run.spec.digest
+        if run.invocation.is_event and self._pool.will_have(digest, spec.arn):
+            self._pool.enqueue(digest, run)
+            self._patience.wait(spec)
+            return
         if self._pool.is_one_short(digest):
             try:
-                self.admission.start(run.spec.scope, run.spec.arn)
+                self.admission.start(spec.scope, spec.arn)
             except ApiError as error:
                 run.fail(error)
                 return
         self._pool.enqueue(digest, run)
-        self._start_missing(run.spec)
+        self._start_missing(spec, 1)
 
-    def _start_missing(self, spec: FunctionSpec) -> None:
-        """An environment for each run that waits for one and has none on its way."""
-        for _one in range(self._pool.missing(spec.digest) if self._tasks else 0):
+    def _start_missing(self, spec: FunctionSpec, most: int) -> None:
+        """An environment for each run that waits for one and has none on its way, up to so many."""
+        for _one in range(min(most, self._pool.missing(spec.digest)) if self._tasks else 0):
             assert self._tasks is not None
             self._pool.start_begins(spec.digest)
             self._tasks.create_task(self._start(spec), name="engine.start")
+
+    def _start_more(self, spec: FunctionSpec, most: int) -> None:
+        """Environments for events that have waited, as far as the function may grow."""
+        for _one in range(0 if self._is_stopping else min(most, self._pool.missing(spec.digest))):
+            try:
+                self.admission.start(spec.scope, spec.arn)
+            except ApiError:
+                return  # there is a next tick
+            self._start_missing(spec, 1)
 
     async def _start(self, spec: FunctionSpec, run: Run | None = None, past: Environment | None = None) -> None:
         """Starts one environment: for whoever waits, or, in the place of a `past` one whose Init failed, for `run`."""

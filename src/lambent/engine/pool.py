@@ -69,6 +69,11 @@ class Pool(Generic[E, R]):
             del self._queue[digest]
         return run
 
+    def front(self, digest: str) -> R | None:
+        """The run that has waited longest, and waits on."""
+        queue = self._queue.get(digest)
+        return queue[0] if queue else None
+
     def has_waiting(self, digest: str) -> bool:
         return digest in self._queue
 
@@ -79,6 +84,14 @@ class Pool(Generic[E, R]):
     def is_one_short(self, digest: str) -> bool:
         """Whether one more run that waits needs one more environment."""
         return len(self._queue.get(digest, ())) >= self._starting.get(digest, 0)
+
+    def will_have(self, digest: str, arn: str) -> bool:
+        """Whether the function has an environment, or one on its way."""
+        return digest in self._starting or arn in self._in_life
+
+    def count(self, arn: str) -> int:
+        """How many environments a function has."""
+        return len(self._in_life.get(arn, ()))
 
     def start_begins(self, digest: str) -> None:
         self._starting[digest] = self._starting.get(digest, 0) + 1

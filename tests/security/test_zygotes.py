@@ -380,3 +380,21 @@ def test_randomness_differs_between_children(zygote: Callable[..., Inside], chil
     drawn = [child(mother).run(numbers) for _ in range(3)]
     for kind in zip(*drawn, strict=True):
         assert len(set(kind)) == 3
+
+
+def test_a_zygote_that_ends_before_its_work_is_done_leaves_no_process(house: House, launcher: Launcher) -> None:
+    def members(namespace: str) -> list[str]:
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/ns/pid") == namespace:
+                    found.append(pid)
+        return found
+
+    unfinished = house.claim(launcher, is_zygote=True)
+    namespace = os.readlink(f"/proc/{unfinished.sandbox.pid}/ns/pid")
+    assert len(members(namespace)) == 2
+    unfinished.close()
+    deadline = time.monotonic() + _LIMIT_S
+    while left := members(namespace):
+        assert time.monotonic() < deadline, left

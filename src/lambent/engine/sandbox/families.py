@@ -157,8 +157,7 @@ class Families:
                 unborn.append(family.birth[0])
                 family.birth = None
             self.give_up(family, "the launcher is closed")
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(family.zygote.holder, signal.SIGKILL)
+            _end_holder(family.zygote)
         return unborn
 
     def bury(self, environment: walls.Environment) -> list[walls.Environment]:
@@ -169,6 +168,7 @@ class Families:
         zygote = environment.parent or environment
         family = self._by_id.get(zygote.id or "")
         if family is None:
+            _end_holder(environment)  # of a zygote that never had its work done
             return [environment]
         gone = []
         if environment is zygote:
@@ -185,9 +185,14 @@ class Families:
 
     def _end(self, family: Family) -> walls.Environment:
         del self._by_id[family.zygote.id or ""]
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(family.zygote.holder, signal.SIGKILL)
+        _end_holder(family.zygote)
         return family.zygote
 
     def _refuse(self, order: dict[str, Any], reason: str) -> None:
         self._tell({"op": "refused", "id": order["id"], "error": reason})
+
+
+def _end_holder(environment: walls.Environment) -> None:
+    if environment.holder >= 0:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(environment.holder, signal.SIGKILL)

@@ -165,6 +165,7 @@ class Engine:
             self._tasks = self._starts.home = tasks
             self.ready.set()
             ageing = tasks.create_task(self._end_the_old(), name="engine.end_the_old")
+            renewing = tasks.create_task(self._snapshots.renew(), name="engine.renew_snapshots")
             try:
                 while True:
                     await asyncio.sleep(_HOUSEKEEPING_S)
@@ -174,6 +175,7 @@ class Engine:
                     self._gauges.flush(self.metrics.record)
             finally:
                 ageing.cancel()
+                renewing.cancel()
                 await self._stop()
 
     def provision(self, arn: str, plans: Sequence[Plan]) -> None:
@@ -518,9 +520,9 @@ class Engine:
         self._is_stopping = True
         self.ready.clear()
         self._packages.close()
-        self._snapshots.close()
         async with asyncio.TaskGroup() as burials:
             self._tasks = burials
+            self._snapshots.close()
             for environment in (*self._pool.longest_idle(self._pool.idle), *self._provisioned.idle()):
                 environment.retire()
             try:

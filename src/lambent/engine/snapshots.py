@@ -16,7 +16,9 @@ from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.engine import report
 from lambent.engine.environment import Environment
+from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.runs import InitFailure, Run
+from lambent.engine.sandbox.launch import EnvironmentRefused
 from lambent.engine.spec import FunctionSpec
 from lambent.engine.surroundings import Owner
 from lambent.observe.log import Log
@@ -24,6 +26,8 @@ from lambent.observe.log import Log
 _MOST_PARKED: Final = 16
 _RECENT_S: Final = 10.0
 _LONGEST_LIFE_S: Final = 3 * 3600.0  # its credentials last for hours; a new one is taken before they end
+_LOOK_S: Final = 60.0  # for old ones
+_PAUSE_S: Final = 600.0  # after a failure to renew one, times the failures in a row
 _MOST_FAILURES: Final = 3  # of snapshots taken again
 
 Make = Callable[[FunctionSpec, Owner, Callable[[bytes], None]], Awaitable[Environment]]
@@ -44,6 +48,7 @@ class Snapshot:
 
     spec: FunctionSpec
     environment: Environment | None = None
+    coming: Environment | None = None  # runs Init, to take that one's place
     reason: str = ""  # why there is none
     is_under_way: bool = False
     failures: int = 0
@@ -114,29 +119,66 @@ class Snapshots:
         """
         snapshot = self._kept.setdefault(spec.digest, Snapshot(spec=spec))
         snapshot.is_under_way = True
-        obstacles: list[bytes] = []
-        taking = _Taking(lambda environment: self._lost(snapshot, environment))
-        environment = None
         try:
-            environment = await self._make(spec, taking, obstacles.append)
-            environment.begin()
-            await taking.done
+            environment, obstacle = await self._initialised(snapshot)
         except BaseException:
             snapshot.failures += 1
-            if environment and not taking.done.done():
-                environment.retire()
             raise
         finally:
             snapshot.is_under_way = False
-        if obstacles or self._kept.get(spec.digest) is not snapshot:
-            snapshot.reason = obstacles[0].decode(errors="replace")[:500] if obstacles else ""
-            environment.retire()
+        if self._kept.get(spec.digest) is not snapshot:  # forgotten, and its process with it
             return
         if snapshot.environment:
-            snapshot.environment.retire()
-        snapshot.environment, snapshot.taken = environment, self._clock.elapsed()
+            snapshot.environment.retire()  # what was made of it lives on
+        if obstacle:
+            snapshot.reason = obstacle.decode(errors="replace")[:500]
+            environment.retire()
+            return
+        snapshot.environment, snapshot.taken, snapshot.failures = environment, self._clock.elapsed(), 0
         environment.sandbox.seal(snapshot.parked, keeps_tmp=True)
         environment.sandbox.barren.add_done_callback(lambda barren: self._is_barren(snapshot, barren.result()))
+
+    async def take_again(self, spec: FunctionSpec) -> None:
+        """Takes a snapshot that was lost, or is old. A failure is logged: what there was serves on."""
+        try:
+            await self.take(spec)
+        except (SnapshotFailedError, NoInterpreterError, EnvironmentRefused, ApiError, OSError) as error:
+            if spec.digest in self._kept:
+                self._log.warning("snapshot.failed", function=spec.arn, version=spec.version, reason=str(error))
+
+    async def renew(self) -> None:
+        """Takes old ones again, one after the other, until cancelled. Restores go on from the old one meanwhile."""
+        while True:
+            await self._clock.sleep(_LOOK_S, tidying=True)
+            for snapshot in list(self._kept.values()):
+                if self._is_old(snapshot):
+                    await self.take_again(snapshot.spec)
+
+    def _is_old(self, snapshot: Snapshot) -> bool:
+        """Whether it is to be taken again now: after each failure that comes a while later."""
+        age_s = self._clock.elapsed() - snapshot.taken
+        is_due = age_s >= _LONGEST_LIFE_S + snapshot.failures * _PAUSE_S
+        return is_due and snapshot.environment is not None and not snapshot.is_under_way
+
+    async def _initialised(self, snapshot: Snapshot) -> tuple[Environment, bytes]:
+        """An environment that has done Init, and why it cannot be copied, if so."""
+        obstacles: list[bytes] = []
+        taking = _Taking(lambda environment: self._lost(snapshot, environment))
+        environment = await self._make(snapshot.spec, taking, obstacles.append)
+        if self._kept.get(snapshot.spec.digest) is not snapshot:  # its function changed, or the node stops
+            environment.sandbox.discard()
+            raise SnapshotFailedError(*_reason(None))
+        snapshot.coming = environment
+        environment.begin()
+        try:
+            await taking.done
+        except asyncio.CancelledError:
+            if snapshot.coming:
+                environment.retire()
+            raise
+        finally:
+            snapshot.coming = None
+        return environment, obstacles[0] if obstacles else b""
 
     def retire(self, arn: str, keep_digests: frozenset[str]) -> None:
         """Ends a function's snapshots, but for those of these digests."""
@@ -144,9 +186,9 @@ class Snapshots:
             if snapshot.spec.arn == arn and digest not in keep_digests:
                 self._forget(digest)
 
-    def tend(self, *, is_short_of_memory: bool) -> list[FunctionSpec]:
-        """Keeps as many copies ahead as were wanted lately. Those to be taken again, since they are old."""
-        now, old = self._clock.elapsed(), []
+    def tend(self, *, is_short_of_memory: bool) -> None:
+        """Keeps as many copies ahead as were wanted lately."""
+        now = self._clock.elapsed()
         for snapshot in self._kept.values():
             if snapshot.environment is None:
                 continue
@@ -155,9 +197,6 @@ class Snapshots:
             if parked != snapshot.parked:
                 snapshot.parked = parked
                 snapshot.environment.sandbox.seal(parked)
-            if now - snapshot.taken >= _LONGEST_LIFE_S and not snapshot.is_under_way:
-                old.append(snapshot.spec)
-        return old
 
     def close(self) -> None:
         """Ends all of them."""
@@ -170,14 +209,17 @@ class Snapshots:
 
     def _forget(self, digest: str) -> None:
         snapshot = self._kept.pop(digest)
-        if snapshot.environment:
-            snapshot.environment.retire()
-            snapshot.environment = None
+        for environment in (snapshot.environment, snapshot.coming):
+            if environment:
+                environment.retire()
+        snapshot.environment = None
 
     def _lost(self, snapshot: Snapshot, environment: Environment) -> None:
         self._bury(environment)
         if snapshot.environment is environment:
             snapshot.environment = None
+        if snapshot.coming is environment:
+            snapshot.coming = None
 
     def _is_barren(self, snapshot: Snapshot, reason: str) -> None:
         if snapshot.environment:

@@ -15,14 +15,12 @@ from secrets import token_urlsafe
 from typing import Any
 
 from lambent.aws.caller import Scope
-from lambent.aws.errors import ApiError
 from lambent.aws.trace import new_trace, with_part
 from lambent.clock import Clock
 from lambent.engine.environment import Environment
 from lambent.engine.file_systems import folders_for
 from lambent.engine.head_starts import head_start
 from lambent.engine.init_order import init_order
-from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.launchers import Launchers
 from lambent.engine.log_stream import Event
 from lambent.engine.metadata_api import API_VARIABLE, TOKEN_VARIABLE
@@ -30,7 +28,7 @@ from lambent.engine.packages import PackageZygotes, can_be_born
 from lambent.engine.provisioned import init_limit_s
 from lambent.engine.runtimes import Runtime, Runtimes, Stem, outside
 from lambent.engine.sandbox.launch import EnvironmentRefused, Order
-from lambent.engine.snapshots import SnapshotFailedError, Snapshots
+from lambent.engine.snapshots import Snapshots
 from lambent.engine.spec import ON_DEMAND, SNAP_START, FunctionSpec
 from lambent.engine.surroundings import RESTORE_LIMIT_S, Owner, Sandbox, Surroundings
 from lambent.engine.variables import Place, variables
@@ -167,15 +165,9 @@ class Starts:
         if self.snapshots is None:
             return None
         if self.home and self.snapshots.is_missing(spec):
-            self.home.create_task(self._take_again(self.snapshots, spec), name="engine.snapshot")
+            # The node was started anew, or the snapshot was lost: until there is one, environments initialise.
+            self.home.create_task(self.snapshots.take_again(spec), name="engine.snapshot")
         return self.snapshots.zygote(spec)
-
-    async def _take_again(self, snapshots: Snapshots, spec: FunctionSpec) -> None:
-        """The node was started anew, or the snapshot was lost: until there is one, environments initialise."""
-        try:
-            await snapshots.take(spec)
-        except (SnapshotFailedError, NoInterpreterError, EnvironmentRefused, ApiError, OSError) as error:
-            self.log.warning("snapshot.failed", function=spec.arn, version=spec.version, reason=str(error))
 
     def _order(self, spec: FunctionSpec, runtime: Runtime, **more: Any) -> Order:
         program = runtime.program

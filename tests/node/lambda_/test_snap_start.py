@@ -8,6 +8,7 @@ import base64
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
@@ -126,8 +127,6 @@ def test_hooks_run_in_their_order_once_each(published, invoke):
 
 
 def test_randomness_differs_after_every_restore_and_what_init_drew_does_not(published, invoke):
-    from concurrent.futures import ThreadPoolExecutor
-
     name, _seen = published()
     with ThreadPoolExecutor(3) as callers:
         answers = [answer for answer, _tail in callers.map(lambda _: invoke(name, "hold"), range(3))]
@@ -175,3 +174,66 @@ def test_the_latest_version_has_no_snapshot(published, invoke):
     assert answer["type"] == "on-demand"
     assert answer["said"] == []
     assert "Init Duration" in tail
+
+
+@pytest.fixture
+def moving(lambent):
+    """The session's node; afterwards its time is the machine's again."""
+    yield lambent
+    lambent.reset()
+
+
+# Its Init says that it has begun, and ends when it is told so, by queues of SQS.
+WAITS = """
+import json, os, urllib.request, uuid
+
+def ask(operation, queue, **members):
+    url = os.environ["AWS_ENDPOINT_URL"]
+    body = json.dumps({"QueueUrl": url + "/000000000000/" + queue, **members}).encode()
+    headers = {"X-Amz-Target": "AmazonSQS." + operation, "Content-Type": "application/x-amz-json-1.0"}
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers)) as answer:
+        return json.load(answer)
+
+TOKEN = uuid.uuid4().hex
+if os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] == "snap-start":
+    ask("SendMessage", "began", MessageBody=TOKEN)
+    while not ask("ReceiveMessage", "go-on", WaitTimeSeconds=5).get("Messages"):
+        pass
+
+def handler(event, context):
+    return TOKEN
+"""
+
+
+def test_a_snapshot_is_renewed_after_three_hours_and_serves_until_then(moving, make_function, invoke):
+    sqs, client = moving.client("sqs"), moving.client("lambda")
+    began, go_on = (sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("began", "go-on"))
+
+    def next_token():
+        deadline = time.monotonic() + _LIMIT_S
+        while not (found := sqs.receive_message(QueueUrl=began, WaitTimeSeconds=5).get("Messages")):
+            assert time.monotonic() < deadline
+        sqs.delete_message(QueueUrl=began, ReceiptHandle=found[0]["ReceiptHandle"])
+        return found[0]["Body"]
+
+    name = make_function(WAITS, Timeout=20, MemorySize=256, **SNAP)
+    sqs.send_message(QueueUrl=go_on, MessageBody="first")
+    client.publish_version(FunctionName=name)
+    first = next_token()
+    client.get_waiter("published_version_active").wait(
+        FunctionName=name, Qualifier="1", WaiterConfig={"Delay": 0.02, "MaxAttempts": 500}
+    )
+    sqs.purge_queue(QueueUrl=go_on)
+    assert invoke(name)[0] == first
+    with ThreadPoolExecutor(1) as aside:
+        advance = aside.submit(moving.advance, "3h2m")
+        second = next_token()
+        answer, tail = invoke(name)
+        assert answer == first
+        assert "Restore Duration" in tail
+        sqs.send_message(QueueUrl=go_on, MessageBody="second")
+        advance.result()
+    moving.advance("1h")  # nobody needs the environment any more that is the old one's copy
+    answer, tail = invoke(name)
+    assert answer == second != first
+    assert "Restore Duration" in tail

@@ -63,6 +63,7 @@ class Poller:
     _waiting: "set[asyncio.Task[None]]" = field(default_factory=set)  # the tasks of those, to be cancelled by `stop`
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    _said: tuple[str, str] | None = None  # the last trouble that is in the log
 
     def stop(self) -> None:
         """Receives no more. `run` returns when the batches that are under way are done with."""
@@ -143,7 +144,7 @@ class Poller:
         try:
             records = await self._receive(self.settings.batch_size, _LONG_POLL_S)
         except ApiError as error:
-            self.log.info("poller.cannot_receive", poller=self.name, code=error.code, message=error.message)
+            self._say("poller.cannot_receive", error)
             return f"PROBLEM: {error.message}", []
         finally:
             self._waiting.discard(task)
@@ -162,7 +163,7 @@ class Poller:
             try:
                 more = await self._receive(self.settings.batch_size - len(records), _FILL_S if left >= _FILL_S else 0)
             except ApiError as error:
-                self.log.info("poller.cannot_receive", poller=self.name, code=error.code, message=error.message)
+                self._say("poller.cannot_receive", error)
                 return
             records += more
             size += sum(len(record.event) for record in more)
@@ -174,6 +175,7 @@ class Poller:
         received = await self.source.receive(min(most, self.source.most), wait_s)
         if not received:
             return []
+        self._said = None
         self.count("PolledEventCount", len(received))
         passing = [record for record in received if self.settings.filter.passes(record.event)]
         if len(passing) < len(received):
@@ -182,22 +184,32 @@ class Poller:
             await self._settle(dropped)
         return passing
 
+    def _say(self, event: str, error: ApiError) -> None:
+        """Once for each kind of trouble in a row: a queue that is gone is asked for again and again."""
+        if self._said != (event, error.code):
+            self._said = (event, error.code)
+            self.log.warning(event, poller=self.name, code=error.code, message=error.message)
+
     async def _process(self, records: Sequence[Record]) -> None:
         stayed: list[Record] = []
         for part in batch.parts(records):
-            now = batch.not_behind(part, stayed)
-            if not now:
-                continue
-            settled = await self._hand_on(now)
-            points.reached("mapping.answered")
-            stayed += settled.stay
-            self.told(settled.result)
-            if settled.stay:
-                self.count("FailedInvokeEventCount", len(settled.stay))
-            if settled.is_failure:
-                self._scale = self._scale.halved(self.clock.now())
-            if settled.done:
-                await self._settle(settled.done)
+            for some in self.target.together(part):
+                now = batch.not_behind(some, stayed)
+                if now:
+                    stayed += await self._deal_with(now)
+
+    async def _deal_with(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Hands a batch on and ends what is done with; what stays."""
+        settled = await self._hand_on(records)
+        points.reached("mapping.answered")
+        self.told(settled.result)
+        if settled.stay:
+            self.count("FailedInvokeEventCount", len(settled.stay))
+        if settled.is_failure:
+            self._scale = self._scale.halved(self.clock.now())
+        if settled.done:
+            await self._settle(settled.done)
+        return settled.stay
 
     async def _hand_on(self, records: Sequence[Record]) -> Settled:
         payload, tries = batch.event(records), 0
@@ -227,7 +239,7 @@ class Poller:
             try:
                 left = await self.source.settle(left)
             except ApiError as error:
-                self.log.info("poller.cannot_settle", poller=self.name, code=error.code, message=error.message)
+                self._say("poller.cannot_settle", error)
             self.count("DeletedEventCount", before - len(left))
             wait_s = _pause_s(tries)
             left = [record for record in left if self.clock.now() + wait_s < record.expires_at]

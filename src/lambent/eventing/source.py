@@ -81,5 +81,8 @@ class Target(Protocol):
     def obstacle(self) -> str | None:
         """Why nothing can be handed to it now; records stay where they are meanwhile."""
 
+    def together(self, records: Sequence[Record]) -> Sequence[Sequence[Record]]:
+        """The same records, apart from each other where one would keep the others from being handed on."""
+
     async def invoke(self, records: Sequence[Record], payload: bytes) -> Outcome:
         """Hands it a batch, and waits for what comes of it."""

@@ -88,6 +88,9 @@ class MemoryTarget:
     def obstacle(self):
         return self.blocked_by
 
+    def together(self, records):
+        return [records]
+
     async def invoke(self, records, payload):
         bodies = [each["body"] for each in json.loads(payload)["Records"]]
         self.batches.append((self.clock.now(), bodies))

@@ -22,7 +22,7 @@ from mapping_platform import (
 from lambent.aws.errors import ApiError
 from lambent.aws.trace import part
 from lambent.engine.spec import InvocationResult
-from lambent.services.lambda_.recursion import RUNS, lineage
+from lambent.services.lambda_.recursion import RUNS, check, lineage
 from lambent.testing.loop import run
 
 
@@ -254,6 +254,23 @@ def test_a_loop_through_a_queue_is_stopped(tmp_path):
         assert len(lambda_.engine.invoked) == RUNS
         assert sum(await counts(lambda_)) == 1
         assert [entry[0] for entry in lambda_.recorded].count("RecursiveInvocationsDropped") == 2
+
+    on_a_platform(main, tmp_path)
+
+
+def test_a_message_from_a_loop_does_not_keep_others_from_being_handed_on(tmp_path):
+    async def main(lambda_):
+        header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+        for _ in range(RUNS):
+            header = check(header, ARN)
+        await send(lambda_, "before")
+        caller = replace(CALLER, trace_header=header)
+        await lambda_.queue("SendMessage", caller=caller, QueueUrl=URL, MessageBody="loops")
+        await send(lambda_, "behind")
+        await mapped(lambda_)
+        await asyncio.sleep(10)
+        assert bodies(lambda_) == ["before", "behind"]
+        assert sum(await counts(lambda_)) == 1
 
     on_a_platform(main, tmp_path)
 

@@ -36,6 +36,20 @@ class FunctionTarget:
             return f"PROBLEM: {error.message}"
         return None if version.state.value == "Active" else f"PROBLEM: The function is {version.state.value}"
 
+    def together(self, records: Sequence[Record]) -> Sequence[Sequence[Record]]:
+        """As `Target`: messages that come from a loop of so many turns are refused by themselves.
+
+        Those of a FIFO queue stay together, for they are in order.
+        """
+        looping = [record for record in records if self._is_at_its_end(record)]
+        others = [record for record in records if record not in looping]
+        return [part for part in (looping, others) if part]
+
+    def _is_at_its_end(self, record: Record) -> bool:
+        if record.group is not None or record.trace_header is None:
+            return False
+        return recursion.runs(record.trace_header, self.mapping.function.arn()) >= recursion.RUNS
+
     async def invoke(self, records: Sequence[Record], payload: bytes) -> Outcome:
         """As `Target`."""
         asked = Asked(

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Measures how fast a queue feeds a function: latency on an idle queue, and how fast a full one is emptied.
+
+    .venv/bin/python bench/triggers.py            # against a node that it starts itself, durable, with full isolation
+    .venv/bin/python bench/triggers.py --endpoint http://127.0.0.1:4566
+
+The handler prints when it began; both clocks are this machine's. Latency is from before SendMessage, boto3 included.
+"""
+
+import argparse
+import contextlib
+import io
+import statistics
+import tempfile
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+
+from lambent.pytest_plugin import running_node
+
+HANDLER = """
+import time
+
+def handler(event, context):
+    now = time.time()
+    for record in event["Records"]:
+        print("began", record["body"], now)
+    return {"batchItemFailures": []}
+"""
+
+
+class Bench:
+    def __init__(self, endpoint: str) -> None:
+        keys = {"aws_access_key_id": "000000000000", "aws_secret_access_key": "lambent", "region_name": "us-east-1"}
+        self.lam, self.sqs, self.logs = (
+            boto3.client(name, endpoint_url=endpoint, **keys) for name in ("lambda", "sqs", "logs")
+        )
+
+    def prepare(self) -> None:
+        package = io.BytesIO()
+        with zipfile.ZipFile(package, "w") as archive:
+            archive.writestr("app.py", HANDLER)
+        self.lam.create_function(
+            FunctionName="bench-trigger",
+            Runtime="python3.11",
+            Role="arn:aws:iam::000000000000:role/bench",
+            Handler="app.handler",
+            Code={"ZipFile": package.getvalue()},
+            MemorySize=1769,
+            Timeout=30,
+        )
+        self.lam.get_waiter("function_active_v2").wait(FunctionName="bench-trigger")
+        self.queue = self.sqs.create_queue(QueueName="bench-trigger", Attributes={"VisibilityTimeout": "120"})[
+            "QueueUrl"
+        ]
+        arn = "arn:aws:sqs:us-east-1:000000000000:bench-trigger"
+        self.uuid = self.lam.create_event_source_mapping(
+            EventSourceArn=arn, FunctionName="bench-trigger", FunctionResponseTypes=["ReportBatchItemFailures"]
+        )["UUID"]
+        self.until("Enabled")
+
+    def until(self, state: str) -> None:
+        while self.lam.get_event_source_mapping(UUID=self.uuid)["State"] != state:
+            time.sleep(0.02)
+
+    def began(self) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        pages = self.logs.get_paginator("filter_log_events").paginate(
+            logGroupName="/aws/lambda/bench-trigger", filterPattern="began"
+        )
+        for page in pages:
+            for event in page["events"]:
+                _began, body, moment = event["message"].split()
+                found.setdefault(body, []).append(float(moment))
+        return found
+
+    def latency(self, count: int) -> None:
+        sent = {}
+        for number in range(count):
+            sent[f"idle{number}"] = time.time()
+            self.sqs.send_message(QueueUrl=self.queue, MessageBody=f"idle{number}")
+            time.sleep(0.1)
+        time.sleep(1)
+        began = self.began()
+        taken = sorted((began[body][0] - moment) * 1000 for body, moment in list(sent.items())[1:])  # the first is cold
+        p99 = taken[int(len(taken) * 0.99)]
+        print(f"SendMessage to handler, idle queue: {taken[0]:.1f} / {statistics.median(taken):.1f} / {p99:.1f} ms")
+
+    def drain(self, name: str, count: int) -> None:
+        self.lam.update_event_source_mapping(UUID=self.uuid, Enabled=False)
+        self.until("Disabled")
+
+        def send(first: int) -> None:
+            entries = [{"Id": str(at), "MessageBody": f"{name}-{first + at}"} for at in range(10)]
+            self.sqs.send_message_batch(QueueUrl=self.queue, Entries=entries)
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(send, range(0, count, 10)))
+        self.lam.update_event_source_mapping(UUID=self.uuid, Enabled=True)
+        while True:
+            moments = [each for body, found in self.began().items() if body.startswith(f"{name}-") for each in found]
+            if len(moments) >= count:
+                break
+            time.sleep(0.2)
+        took = max(moments) - min(moments)
+        again = len(moments) - count
+        print(f"{count:,} waiting messages, batches of 10: {took:.2f} s, {count / took:,.0f}/s, {again} twice")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--endpoint")
+    parser.add_argument("--messages", type=int, default=2000)
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        endpoint = options.endpoint
+        if endpoint is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lambent-bench-"))
+            endpoint = stack.enter_context(running_node("--data-dir", folder, ephemeral=False)).endpoint
+        bench = Bench(endpoint)
+        bench.prepare()
+        bench.latency(50)
+        for number in range(3):
+            bench.drain(f"drain{number}", options.messages)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ _READS_ALL = {
     ("lambent.services.sqs.rows", "all_queues"),  # at start
     ("lambent.services.sqs.rows", "move_tasks"),  # at start
     ("lambent.services.sqs.rows", "_go_back"),  # at start, when the clock was set back
+    ("lambent.services.sqs.rows", "next_epoch"),  # the same
     ("lambent.services.sqs.rows", "collect"),  # any one of what was deleted and has not been removed yet
     ("lambent.services.logs.rows", "insert_events"),  # json_each over the batch itself
 }

@@ -101,6 +101,8 @@ async def _store(service: "Sqs", live: LiveQueue, drafts: Sequence[Draft]) -> li
     try:
         sent = await service.database.write(change, committed=committed)
     except IntegrityError:
+        if not live.is_gone:
+            raise
         raise no_queue() from None
     for draft in drafts:
         service.count(queue, "NumberOfMessagesSent", 1)

@@ -176,6 +176,8 @@ class Environment(Listener):
             self.on_violation("ready twice")
             return
         self._is_runtime_ready = True
+        if self._extensions:
+            self._extensions.members.takes_more = False
         if self._are_extensions_ready:
             self._initialised()
 
@@ -417,7 +419,7 @@ class Environment(Listener):
     def _attend(self, names: Sequence[str]) -> None:
         """Extensions may take part from now on: external ones of these names, or, within the runtime, the first."""
         self._extensions = phases = ExtensionPhases(self.spec, self.sandbox, names, self)
-        phases.members.is_open = self.phase is Phase.INIT
+        phases.members.is_open = phases.members.takes_more = self.phase is Phase.INIT
         telemetry = self._log.attend(phases.members, self.sandbox.connect)
         self._routes = {EXTENSIONS: phases.members.serve}
         self._routes |= dict.fromkeys(TELEMETRY, telemetry.serve)

@@ -72,7 +72,8 @@ class Extensions:
     about: Mapping[str, str]  # functionName, functionVersion and handler
     account: str
     attendant: Attendant
-    is_open: bool = True  # until Init has ended
+    is_open: bool = True  # until Init has ended: who is in it may subscribe
+    takes_more: bool = True  # until the runtime is ready: then it is known for whom Init waits
     is_shutting_down: bool = False
     _by_name: dict[str, Extension] = field(init=False)
 
@@ -161,8 +162,8 @@ class Extensions:
 
     def _refusal(self, name: str, events: tuple[str, ...]) -> tuple[str, str] | None:
         known = self._by_name.get(name)
-        if not self.is_open or self.is_shutting_down:
-            return "Extension.RegistrationClosed", "Extensions register during Init only."
+        if not self.takes_more or self.is_shutting_down:
+            return "Extension.RegistrationClosed", "Extensions register until the runtime is ready."
         if known and known.state is not State.STARTED:
             return "Extension.AlreadyRegistered", f"{name} has registered already."
         if sum(one.is_registered for one in self._by_name.values()) >= MAX_EXTENSIONS:

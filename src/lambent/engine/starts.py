@@ -70,7 +70,8 @@ class Starts:
             if past:
                 await past.sandbox.kill()  # nobody else inherits its /tmp
         try:
-            order = self._init_order(spec, runtime, sandbox, variables(spec, stream, secrets, self.place, kind))
+            place = self._place(spec, runtime, sandbox)
+            order = self._init_order(spec, runtime, place, variables(spec, stream, secrets, place, kind))
             if self.packages and not spec.snap_start and self.packages.learns(spec):
                 order["learn"] = True
             around = self._around(spec, stream, order, kind)
@@ -95,7 +96,8 @@ class Starts:
         sandbox = await self._claim_of(runtime.stem, self._order(spec, runtime, is_zygote=self._may_copy(spec)))
         try:
             stream = self._stream_name(spec)
-            order = self._init_order(spec, runtime, sandbox, variables(spec, stream, secrets, self.place, SNAP_START))
+            place = self._place(spec, runtime, sandbox)
+            order = self._init_order(spec, runtime, place, variables(spec, stream, secrets, place, SNAP_START))
             around = self._around(spec, stream, order, SNAP_START)
             around = dataclasses.replace(around, owner=owner, learnt=tell_obstacle)
             if not self._may_copy(spec):
@@ -108,13 +110,15 @@ class Starts:
     def _may_copy(self, spec: FunctionSpec) -> bool:
         return self.has_walls and can_be_born(spec)
 
+    def _place(self, spec: FunctionSpec, runtime: Runtime, sandbox: Sandbox) -> Place:
+        """Where that environment has things."""
+        if self.has_walls:
+            return self.place
+        return outside(dataclasses.replace(self.place, tmp=sandbox.folder), spec, runtime.program, sandbox.runtime_api)
+
     def _init_order(
-        self, spec: FunctionSpec, runtime: Runtime, sandbox: Sandbox, settings: dict[str, str]
+        self, spec: FunctionSpec, runtime: Runtime, place: Place, settings: dict[str, str]
     ) -> dict[str, Any]:
-        place = self.place
-        if not self.has_walls:
-            place = outside(place, spec, runtime.program, sandbox.runtime_api)
-            settings = {"TMPDIR": sandbox.folder} | settings
         settings |= self._first_trace()
         settings |= {API_VARIABLE: place.runtime_api, TOKEN_VARIABLE: token_urlsafe(32)}
         order = init_order(spec, place, runtime.program, settings)

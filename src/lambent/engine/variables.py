@@ -29,6 +29,7 @@ class Place:
     task_root: str = "/var/task"
     runtime_dir: str = RUNTIME_DIR
     node_modules: str = f"{RUNTIME_DIR}/node_modules"
+    tmp: str = ""  # a folder of its own, where that is not /tmp
     layer_roots: tuple[str, ...] = ("/opt",)
     extra_paths: tuple[str, ...] = ()  # more folders of the managed runtime's packages
     runtime_api: str = RUNTIME_API
@@ -80,6 +81,8 @@ def defaults(spec: FunctionSpec, place: Place) -> dict[str, str]:
         "_AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129",
         "_AWS_XRAY_DAEMON_PORT": "2000",
     }
+    if place.tmp:
+        result["TMPDIR"] = place.tmp
     if place.endpoint_url:
         # Not reserved: a function may point its clients elsewhere, as it may on AWS.
         result["AWS_ENDPOINT_URL"] = place.endpoint_url

@@ -33,6 +33,34 @@ def handler(event, context):
     status, said = register("INVOKE", name="late")
     return [status, said["errorType"]]
 """
+# Init cannot end before `first` asks for its next event, which it does when it was told that registration is closed.
+WAITING = """
+register("INVOKE", name="first")
+refusals = []
+
+
+def follow():
+    while not refusals or refusals[-1][1] == "Extension.AlreadyRegistered":
+        status, said = ask_again("first")
+        refusals.append([status, said["errorType"]])
+    while True:
+        next_event()
+
+
+def ask_again(name):
+    headers = {"Lambda-Extension-Name": name}
+    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    api.request("POST", "/2020-01-01/extension/register", json.dumps({"events": ["INVOKE"]}), headers)
+    answer = api.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+threading.Thread(target=follow, daemon=True).start()
+
+
+def handler(event, context):
+    return refusals[-1]
+"""
 METADATA = """
 def handler(event, context):
     api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_METADATA_API"])
@@ -126,6 +154,14 @@ async def test_it_cannot_register_after_init(make: Make) -> None:
         for _turn in range(2):
             result = await engine.invoke(spec)
             assert json.loads(result.payload) == [403, "Extension.RegistrationClosed"]
+
+
+@in_a_loop
+async def test_nor_when_the_runtime_is_ready_and_init_waits_for_others(make: Make) -> None:
+    """As AWS's emulator has it."""
+    async with plain_engine() as engine:
+        result = await engine.invoke(make(WAITING))
+        assert json.loads(result.payload) == [403, "Extension.RegistrationClosed"]
 
 
 @in_a_loop

@@ -1,4 +1,4 @@
-"""At level `process` each environment has a folder instead of a /tmp, which TMPDIR names."""
+"""At level `process` variables name the host's own places, and for a /tmp a folder that the environment alone has."""
 
 import json
 import os
@@ -23,11 +23,11 @@ def handler(event, context):
 
 @pytest.fixture
 def deploy(zipped):
-    def deploy(node, name, **members):
+    def deploy(node, name, code=CODE, **members):
         client = node.client("lambda")
         role = "arn:aws:iam::000000000000:role/r"
         members = {"Runtime": "python3.11", "Handler": "app.handler", "Role": role} | members
-        client.create_function(FunctionName=name, Code={"ZipFile": zipped(app=CODE)}, **members)
+        client.create_function(FunctionName=name, Code={"ZipFile": zipped(app=code)}, **members)
         waiter, soon = client.get_waiter("function_active_v2"), {"Delay": 0.02, "MaxAttempts": 500}
         waiter.wait(FunctionName=name, WaiterConfig=soon)
 
@@ -53,6 +53,21 @@ def test_it_is_kept_at_a_reset_and_goes_with_its_environment(own_node, deploy):
             pass
         other = theirs()[0]
     assert not os.path.exists(other)
+
+
+WHERE = """
+import os, socket
+
+def handler(event, context):
+    host, _, port = os.environ["AWS_LAMBDA_RUNTIME_API"].partition(":")
+    socket.create_connection((host, int(port)), timeout=5).close()
+    return [host, os.path.realpath(os.environ["LAMBDA_TASK_ROOT"]) == os.path.realpath(os.path.dirname(__file__))]
+"""
+
+
+def test_the_runtime_api_and_the_code_are_where_the_variables_say(own_node, deploy):
+    with own_node("--isolation", "process") as node:
+        assert deploy(node, "mine", WHERE)() == ["127.0.0.1", True]
 
 
 def test_a_function_may_name_another(own_node, deploy, tmp_path):

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    bindparam,
     delete,
     func,
     insert,
@@ -105,6 +106,12 @@ STATS: Final = Table(
 
 # --- groups
 
+# A new environment's first line asks for its group and its stream, and makes them.
+_INSERT_GROUP: Final = insert(GROUPS).returning(GROUPS.c.id)
+_GROUP: Final = select(GROUPS).where(
+    GROUPS.c.account == bindparam("account"), GROUPS.c.region == bindparam("region"), GROUPS.c.name == bindparam("name")
+)
+
 
 def insert_group(tx: Connection, scope: Scope, group: Group) -> int:
     """Stores a group and answers its id."""
@@ -119,12 +126,12 @@ def insert_group(tx: Connection, scope: Scope, group: Group) -> int:
         "is_protected": group.is_protected,
         "tags": group.tags,
     }
-    return int(tx.execute(insert(GROUPS).values(values).returning(GROUPS.c.id)).scalar_one())
+    return int(tx.execute(_INSERT_GROUP, values).scalar_one())
 
 
 def group(tx: Connection, scope: Scope, name: str) -> Group | None:
     """The group of that name."""
-    row = tx.execute(_groups(scope).where(GROUPS.c.name == name)).first()
+    row = tx.execute(_GROUP, {"account": scope.account, "region": scope.region, "name": name}).first()
     return None if row is None else _group(row)
 
 
@@ -181,17 +188,21 @@ def _group(row: Row[Any]) -> Group:
 # --- streams
 
 _STREAM: Final = (STREAMS.c.id, STREAMS.c.name, STREAMS.c.created_at)
+_INSERT_STREAM: Final = insert(STREAMS).returning(STREAMS.c.id)
+_GET_STREAM: Final = select(*_STREAM).where(
+    STREAMS.c.group_id == bindparam("group_id"), STREAMS.c.name == bindparam("name")
+)
 
 
 def insert_stream(tx: Connection, group_id: int, name: str, created_at: int) -> int:
     """Stores a stream and answers its id."""
     values = {"group_id": group_id, "name": name, "created_at": created_at}
-    return int(tx.execute(insert(STREAMS).values(values).returning(STREAMS.c.id)).scalar_one())
+    return int(tx.execute(_INSERT_STREAM, values).scalar_one())
 
 
 def stream(tx: Connection, group_id: int, name: str) -> Stream | None:
     """The stream of that name."""
-    row = tx.execute(select(*_STREAM).where(STREAMS.c.group_id == group_id, STREAMS.c.name == name)).first()
+    row = tx.execute(_GET_STREAM, {"group_id": group_id, "name": name}).first()
     return None if row is None else Stream(*row)
 
 

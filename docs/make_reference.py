@@ -56,14 +56,19 @@ def commands() -> str:
 
     from lambent.cli.application import application
 
-    group = typer.main.get_command(application)
     parts = [_COMMANDS]
-    for name, command in group.commands.items():
-        context = command.make_context(name, [], resilient_parsing=True, terminal_width=100)
-        context.info_name = f"lambent {name}"
-        text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
-        parts.append(f"## {name}\n\n```text\n{text}\n```\n")
+    for name, command in typer.main.get_command(application).commands.items():
+        parts.append(_help(f"lambent {name}", command, "##"))
+        for inner, one in getattr(command, "commands", {}).items():
+            parts.append(_help(f"lambent {name} {inner}", one, "###"))
     return "\n".join(parts)
+
+
+def _help(name: str, command: Any, level: str) -> str:
+    context = command.make_context(name, [], resilient_parsing=True, terminal_width=100)
+    context.info_name = name
+    text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    return f"{level} {name.removeprefix('lambent ')}\n\n```text\n{text}\n```\n"
 
 
 _SERVICE = """# The {title} API, and what shows it

@@ -137,7 +137,7 @@ def on_an_engine_with_credentials(folder, script):
             async def credentials(role, session):
                 return {"AWS_SESSION_TOKEN": str(plain.engine.clock.now() + _CREDENTIALS_S)}
 
-            plain.engine.credentials = credentials
+            plain.engine._starts.credentials = credentials
             spec = function(folder, digest="one")
             async with asyncio.TaskGroup() as tasks:
 

@@ -1,12 +1,18 @@
 """What tests of a real node share: a node of the test's own, and small functions to run on it."""
 
 import io
+import json
+import time
+import urllib.request
 import uuid
 import zipfile
+from urllib.parse import urlencode
 
 import pytest
 
 from lambent.pytest_plugin import running_node
+
+_DECIDED_WITHIN_S = 60.0
 
 
 @pytest.fixture
@@ -17,7 +23,7 @@ def own_node():
 
 @pytest.fixture
 def zipped():
-    """A deployment package from {file name: text}; without a suffix it is a module."""
+    """A deployment package from {file name: text or bytes}; without a suffix it is a module."""
 
     def zipped(**files):
         content = io.BytesIO()
@@ -49,3 +55,20 @@ def make_function(lambent, zipped):
     yield make
     for name in made:
         lambent.client("lambda").delete_function(FunctionName=name)
+
+
+@pytest.fixture
+def decided(lambent):
+    """Waits until it is decided how a function's versions start; what `lambent doctor` would show of the first."""
+
+    def starts(name):
+        with urllib.request.urlopen(f"{lambent.endpoint}/_lambent/starts?{urlencode({'function': name})}") as answer:
+            return json.load(answer)["versions"]
+
+    def wait(name):
+        deadline = time.monotonic() + _DECIDED_WITHIN_S
+        while (found := starts(name)) and found[0]["state"] in ("learning", "trying", "being taken"):
+            assert time.monotonic() < deadline, found
+        return found[0]
+
+    return wait

@@ -8,6 +8,7 @@ Source: AWS Lambda Developer Guide, "Improving startup performance with Lambda S
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -131,7 +132,7 @@ class Snapshots:
         if snapshot.environment:
             snapshot.environment.retire()  # what was made of it lives on
         if obstacle:
-            snapshot.reason = obstacle.decode(errors="replace")[:500]
+            snapshot.reason = _said(obstacle)
             environment.retire()
             return
         snapshot.environment, snapshot.taken, snapshot.failures = environment, self._clock.elapsed(), 0
@@ -236,6 +237,14 @@ def _reason(failure: InitFailure | None) -> tuple[str, str]:
         return "FunctionError.InitTimeout", "Init of the function took longer than it may."
     kind = failure.error_type or "Runtime.ExitError"
     return "FunctionError.RuntimeInitError", f"Init of the function failed: {kind}. See its log."
+
+
+def _said(obstacle: bytes) -> str:
+    """Why a process cannot be copied. It comes from the function, so it may be anything."""
+    try:
+        return str(json.loads(obstacle)["obstacle"])[:500]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "its process did not say why it cannot be copied"
 
 
 def restore_error(failure: InitFailure) -> ApiError:

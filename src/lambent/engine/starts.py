@@ -101,7 +101,7 @@ class Starts:
             around = self._around(spec, stream, order, SNAP_START)
             around = dataclasses.replace(around, owner=owner, learnt=tell_obstacle)
             if not self._may_copy(spec):
-                tell_obstacle(b"its runtime, or what runs beside it, cannot be copied here")
+                tell_obstacle(b'{"obstacle": "its runtime, or what runs beside it, cannot be copied here"}')
             return Environment(spec, sandbox, stream, around)
         except BaseException:
             sandbox.discard()

@@ -147,10 +147,11 @@ def test_connections_of_init_are_dead_after_a_restore(published, invoke):
     assert answer["connection"] in ("BrokenPipeError", "ConnectionResetError")
 
 
-def test_a_process_that_cannot_be_copied_is_initialised_anew(published, invoke):
+def test_a_process_that_cannot_be_copied_is_initialised_anew(published, invoke, decided):
     """Its hooks run all the same."""
     name, seen = published(**mode("thread"))
     assert seen[-1]["State"] == "Active"
+    assert decided(name)["reason"] == "it has threads"
     answer, tail = invoke(name)
     assert [word for word, *_ in answer["said"]] == ["first", "before", "after", "last"]
     assert "Restore Duration" not in tail

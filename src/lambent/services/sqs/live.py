@@ -26,6 +26,7 @@ from lambent.store.database import Database
 
 _FROM_THE_START: Final = (-1, -1)
 _LOADED_AT_ONCE: Final = 2_000
+_OVERHEAD_BYTES: Final = 1_024  # of a message in memory, beside its body and attributes
 
 
 class Counts(NamedTuple):
@@ -54,9 +55,9 @@ class Contents:
 
     def put(self, seq: int, content: Content) -> None:
         self._known[seq] = content
-        self._size += content.size
+        self._size += content.size + _OVERHEAD_BYTES
         while self._size > self._most:
-            self._size -= self._known.popitem(last=False)[1].size
+            self._size -= self._known.popitem(last=False)[1].size + _OVERHEAD_BYTES
 
     def get(self, seq: int) -> Content | None:
         return self._known.get(seq)
@@ -65,7 +66,10 @@ class Contents:
         for seq in seqs:
             found = self._known.pop(seq, None)
             if found is not None:
-                self._size -= found.size
+                self._size -= found.size + _OVERHEAD_BYTES
+
+    def __len__(self) -> int:
+        return len(self._known)
 
 
 class SteadyTime:

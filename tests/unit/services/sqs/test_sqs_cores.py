@@ -10,6 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from lambent.services.sqs import fifo, standard
 from lambent.services.sqs.entries import Entry, State
 from lambent.services.sqs.fifo import FifoQueue
+from lambent.services.sqs.live import Contents
+from lambent.services.sqs.messages import Content
 from lambent.services.sqs.standard import StandardQueue
 
 MOST_RECEIVES = 4
@@ -278,6 +280,20 @@ def test_memory_is_bounded():
         queue.take(10, 10, 10, max_receives=None, sent_after=-1)
     assert len(queue.entries) <= 2 * standard.WINDOW + 10
     assert len(queue._due) <= 4 * standard.WINDOW
+
+
+def test_bodies_in_memory_are_bounded_however_small_they_are():
+    contents = Contents(100_000)
+    for seq in range(1_000):
+        contents.put(seq, Content(str(seq), "x", "", "", size=1))
+    assert 50 < len(contents) < 100
+    assert contents.get(0) is None
+    assert contents.get(999) is not None
+    contents.put(1_000, Content("", "x" * 100_000, "", "", size=100_000))
+    assert len(contents) == 0
+    contents.put(1_001, Content("", "x", "", "", size=1))
+    contents.drop([1_001, 5])
+    assert len(contents) == 0
 
 
 def test_no_more_than_the_documented_number_is_in_flight():

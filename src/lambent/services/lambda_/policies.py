@@ -16,9 +16,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from lambent.aws import policy, quotas
+from lambent.aws import policy
 from lambent.aws.errors import ApiError
 from lambent.aws.policy import ANONYMOUS, Document, Principal, Value
 from lambent.services.lambda_.attached import ResourcePolicy
@@ -180,49 +178,6 @@ def _principal(name: str) -> str | dict[str, str]:
     raise _invalid("The provided principal was invalid. Please check the principal and try again.")
 
 
-def with_statement(document: Document | None, statement: dict[str, Any]) -> Document:
-    """The policy with one more statement; a new policy where there was none.
-
-    Raises:
-        ApiError: ResourceConflictException, when its id is taken; PolicyLengthExceededException.
-    """
-    statements = _statements(document)
-    if any(each.get("Sid") == statement["Sid"] for each in statements):
-        raise ApiError(
-            "ResourceConflictException",
-            f"The statement id ({statement['Sid']}) provided already exists. "
-            "Please provide a new statement id, or remove the existing statement.",
-        )
-    start = document or {"Version": "2012-10-17", "Id": "default"}
-    changed = {**start, "Statement": [*statements, statement]}
-    size = len(text_of(changed).encode())
-    if size > quotas.POLICY_BYTES:
-        raise ApiError(
-            "PolicyLengthExceededException",
-            f"The final policy size ({size}) is bigger than the limit ({quotas.POLICY_BYTES}).",
-        )
-    return changed
-
-
-def without_statement(document: Document, sid: str) -> Document | None:
-    """The policy without a statement; None when that was its last.
-
-    Raises:
-        ApiError: ResourceNotFoundException.
-    """
-    statements = _statements(document)
-    left = [each for each in statements if each.get("Sid") != sid]
-    if len(left) == len(statements):
-        raise ApiError("ResourceNotFoundException", f"Statement {sid} is not found in resource policy.")
-    return {**document, "Statement": left} if left else None
-
-
-def _statements(document: Document | None) -> list[dict[str, Any]]:
-    """PutResourcePolicy takes a single statement without its list, as the policy language does."""
-    found = (document or {}).get("Statement", [])
-    return found if isinstance(found, list) else [found]
-
-
 # --- the whole document
 
 
@@ -236,11 +191,6 @@ def read_document(text: str) -> Document:
         return policy.decode(text, "resource")
     except policy.MalformedPolicyError as error:
         raise _invalid(error.message) from error
-
-
-def text_of(document: Document) -> str:
-    """A policy as answers hold it."""
-    return msgspec.json.encode(document).decode()
 
 
 def check_qualifier(entry: Entry, qualifier: str | None) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
-from lambent.services.lambda_ import policies, rows
+from lambent.services.lambda_ import policies, rows, statements
 from lambent.services.lambda_.api.names import find, locate
 from lambent.services.lambda_.attached import ResourcePolicy
 from lambent.services.lambda_.catalogue import Entry
@@ -48,13 +48,13 @@ async def add_permission(service: "Lambda", caller: Caller, params: Shape) -> Sh
     def change(tx: Connection) -> tuple[ResourcePolicy, Owner]:
         owner, before = _revised(tx, key, qualifier), rows.attached(tx, key, ResourcePolicy, qualifier or "")
         owner.check(params.get("RevisionId"), "GetPolicy")
-        document = policies.with_statement(before.document if before else None, statement)
+        document = statements.with_statement(before.document if before else None, statement)
         after = ResourcePolicy(key=key, qualifier=qualifier or "", document=document)
         rows.put_attached(tx, after)
         return after, owner.update(tx)
 
     await service.database.write(change, committed=lambda made: service.catalogue.put(*made))
-    return {"Statement": policies.text_of(statement)}
+    return {"Statement": statements.text_of(statement)}
 
 
 async def remove_permission(service: "Lambda", caller: Caller, params: Shape) -> Shape:
@@ -68,7 +68,7 @@ async def remove_permission(service: "Lambda", caller: Caller, params: Shape) ->
         owner, before = _revised(tx, key, qualifier), rows.attached(tx, key, ResourcePolicy, qualifier or "")
         if before is None:
             raise ApiError("ResourceNotFoundException", "No policy is associated with the given resource.")
-        document = policies.without_statement(before.document, params["StatementId"])
+        document = statements.without_statement(before.document, params["StatementId"])
         owner.check(params.get("RevisionId"), "GetPolicy")
         if document is None:
             rows.delete_attached(tx, key, ResourcePolicy, qualifier or "")
@@ -194,4 +194,4 @@ def _shown(entry: Entry, qualifier: str | None) -> Shape:
     if policy is None:
         raise ApiError("ResourceNotFoundException", _NOT_THERE)
     owner = entry.aliases.get(qualifier or "") or entry.resolve(qualifier)
-    return {"Policy": policies.text_of(policy.document), "RevisionId": owner.revision_id}
+    return {"Policy": statements.text_of(policy.document), "RevisionId": owner.revision_id}

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from lambent.aws import quotas
 from lambent.aws.caller import Caller, Scope
 from lambent.aws.errors import ApiError
+from lambent.aws.policy import Document
 from lambent.services.lambda_.model import Code, LayerUse, check_revision
+from lambent.services.lambda_.statements import NEW, text_of, with_statement, without_statement
 
 _ARN: Final = re.compile(r"arn:[^:]*:lambda:([^:]*):([^:]*):layer:([a-zA-Z0-9-_]+)(?::(\d{1,18}))?")
 
@@ -68,8 +68,12 @@ class LayerVersion:
     @property
     def policy(self) -> str:
         """The policy as JSON text."""
-        document = {"Version": "2012-10-17", "Id": "default", "Statement": list(self.statements)}
-        return msgspec.json.encode(document).decode()
+        return text_of(self.document)
+
+    @property
+    def document(self) -> Document:
+        """The policy."""
+        return {**NEW, "Statement": list(self.statements)}
 
     def fits(self, runtime: str | None, architecture: str | None) -> bool:
         """Whether it says that it is made for these, where they are asked for."""
@@ -194,21 +198,8 @@ def granted(version: LayerVersion, grant: Grant, *, expected: str | None, revisi
             PolicyLengthExceededException.
     """
     _check_policy_revision(version, expected)
-    if any(statement["Sid"] == grant.sid for statement in version.statements):
-        raise ApiError(
-            "ResourceConflictException",
-            f"The statement id ({grant.sid}) provided already exists. "
-            "Please provide a new statement id, or remove the existing statement.",
-        )
-    statements = (*version.statements, grant.statement(version.arn))
-    after = replace(version, statements=statements, policy_revision_id=revision_id)
-    size = len(after.policy.encode())
-    if size > quotas.POLICY_BYTES:
-        raise ApiError(
-            "PolicyLengthExceededException",
-            f"The final policy size ({size}) is bigger than the limit ({quotas.POLICY_BYTES}).",
-        )
-    return after
+    document = with_statement(version.document, grant.statement(version.arn))
+    return replace(version, statements=tuple(document["Statement"]), policy_revision_id=revision_id)
 
 
 def revoked(version: LayerVersion, sid: str, *, expected: str | None, revision_id: str) -> LayerVersion:
@@ -217,11 +208,9 @@ def revoked(version: LayerVersion, sid: str, *, expected: str | None, revision_i
     Raises:
         ApiError: ResourceNotFoundException; PreconditionFailedException.
     """
-    kept = tuple(statement for statement in version.statements if statement["Sid"] != sid)
-    if len(kept) == len(version.statements):
-        raise ApiError("ResourceNotFoundException", f"Statement {sid} is not found in resource policy.")
+    left = without_statement(version.document, sid)
     _check_policy_revision(version, expected)
-    return replace(version, statements=kept, policy_revision_id=revision_id)
+    return replace(version, statements=tuple(left["Statement"]) if left else (), policy_revision_id=revision_id)
 
 
 def _check_policy_revision(version: LayerVersion, expected: str | None) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,7 @@ class Place:
 
     def close(self):
         self._thread.shutdown()
+        shutil.rmtree(self.folder)
 
     def _settle(self, world, uid):
         kernel.unshare(kernel.CLONE_NEWNS)

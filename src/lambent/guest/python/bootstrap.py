@@ -12,6 +12,7 @@ Source: AWS Lambda Developer Guide, "Building Lambda functions with Python"; aws
 
 import atexit
 import importlib
+import importlib.machinery
 import importlib.util
 import json
 import logging
@@ -44,8 +45,21 @@ def _sibling(name: str, folder: str = os.path.dirname(__file__)) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    if name in _LATER:
+        exec(_LATER[name], module.__dict__)  # noqa: S102
+    else:
+        spec.loader.exec_module(module)
     return module
+
+
+def _code(name: str) -> Any:
+    path = os.path.join(os.path.dirname(__file__), name + ".py")
+    return importlib.machinery.SourceFileLoader(name, path).get_code(name)
+
+
+# Not every environment needs them. Its clones find the code in memory, where it need not be read or even compiled.
+_NEEDED_LATER = ("runtime_extensions", "runtime_http", "runtime_packages", "runtime_snapshots")
+_LATER = {} if __name__ == "__main__" else {name: _code(name) for name in _NEEDED_LATER}
 
 
 runtime_context = _sibling("runtime_context")

@@ -40,7 +40,7 @@ def test_health_says_what_runs(ask, lambent):
     health = json.loads(body)
     assert (status, headers["content-type"], health["status"]) == (200, "application/json", "running")
     assert health["endpoint"] == lambent.endpoint
-    assert set(health["services"]) == {"cloudwatch", "iam", "lambda", "logs", "sts"}
+    assert set(health["services"]) == {"cloudwatch", "iam", "lambda", "logs", "sqs", "sts"}
     assert health["isolation"] in ("namespaces", "process")
     assert health["uptime_s"] >= 0
 
@@ -101,7 +101,7 @@ def test_an_operation_that_is_not_there_yet_says_so(lambent):
 
 def test_a_service_that_is_not_there_yet_says_so(lambent):
     with pytest.raises(ClientError, match="not supported by Lambent yet"):
-        lambent.client("sqs").list_queues()
+        lambent.client("sns").list_topics()
 
 
 def test_a_signature_without_credential_is_incomplete(ask):

@@ -11,13 +11,13 @@ import os
 import signal
 import socket
 import sys
-import traceback
 
 from lambent.engine.sandbox import (
     births,
     cgroups,
     estates,
     file_systems,
+    guests,
     heirlooms,
     holders,
     kernel,
@@ -33,11 +33,8 @@ from lambent.engine.sandbox import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
-
-    Serve = Callable[..., None]
-    """The guest's `main`: takes the control socket, and, in a zygote, what makes its children."""
 
 _CODE_ATTRIBUTES = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
 READY = holders.READY
@@ -78,8 +75,8 @@ class Environment:
 class ProcessWalls:
     """A process group of its own, limits, and no gaining of privileges. Nothing is isolated."""
 
-    def __init__(self, settings: dict[str, Any], serve: Serve) -> None:
-        self._serve = serve
+    def __init__(self, settings: dict[str, Any], guest: guests.Guest) -> None:
+        self._guest = guest
         self._folders: str = settings["mountpoint"]
         self._niceness = namespaces.put_launcher_first()
 
@@ -157,7 +154,7 @@ class ProcessWalls:
                 os._exit(0)
             os.chdir(os.fsdecode(code_dir))
             os.close(namespaces.SYNC_FD)
-            _run(self._serve)
+            guests.run(self._guest.main)
         finally:
             os._exit(1)
 
@@ -165,8 +162,8 @@ class ProcessWalls:
 class NamespaceWalls:
     """Namespaces, an own root, seccomp; cgroups and Landlock where they are to be had."""
 
-    def __init__(self, settings: dict[str, Any], serve: Serve) -> None:
-        self._serve = serve
+    def __init__(self, settings: dict[str, Any], guest: guests.Guest) -> None:
+        self._guest = guest
         self._niceness = namespaces.put_launcher_first()
         self._gateway_port: int = settings["gateway_port"]
         self._with_proxy = settings["way"] == "proxy"
@@ -405,7 +402,7 @@ class NamespaceWalls:
             kernel.unshare(kernel.CLONE_NEWCGROUP)
             namespaces.shut_in(self._zygote_seccomp, self._landlock, landlock.rules_of("/"))
             os.write(namespaces.SYNC_FD, READY)
-            _run_when_claimed(self._serve, births.wait_for_orders)
+            guests.run_when_claimed(self._guest, births.wait_for_orders)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.write(namespaces.SYNC_FD, str(error).encode())
@@ -506,7 +503,7 @@ class NamespaceWalls:
             namespaces.put_up_walls(self._root, self._seccomp, self._landlock, prepared)
             os.write(namespaces.SYNC_FD, READY)
             os.close(namespaces.SYNC_FD)
-            _run_when_claimed(self._serve)
+            guests.run_when_claimed(self._guest)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.write(namespaces.SYNC_FD, str(error).encode())
@@ -570,30 +567,3 @@ def _tmp(inherited: int, size_mb: int) -> int:
     if inherited >= 0:
         os.close(inherited)
     return kept
-
-
-def _run_when_claimed(serve: Serve, multiply: Callable[[socket.socket], None] | None = None) -> None:
-    """Sleep until the node's first word: the code is there by then, and can be the working folder."""
-    with socket.socket(fileno=namespaces.CONTROL_FD) as control:
-        if not control.recv(1, socket.MSG_PEEK):
-            os._exit(0)
-        control.detach()
-    os.chdir("/var/task")
-    if multiply:
-        _run(lambda control: serve(control, lambda: multiply(socket.socket(fileno=namespaces.SYNC_FD))))
-    else:
-        _run(serve)
-
-
-def _run(serve: Serve) -> None:
-    """Be the environment, and never return into the launcher's frames."""
-    status = 1
-    try:
-        serve(socket.socket(fileno=namespaces.CONTROL_FD))
-        status = 0
-    except SystemExit as exit_:
-        status = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status & 0xFF)

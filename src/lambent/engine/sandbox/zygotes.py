@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 
-from lambent.engine.sandbox import demand, estates, families, head_starts, kernel, processes, walls, wire
+from lambent.engine.sandbox import demand, estates, families, guests, head_starts, kernel, processes, walls, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class Launcher:
         self._failures = 0
         os.umask(0o022)
         processes.raise_file_limit()
-        serve = _load_bootstrap(settings["bootstrap"])
+        guest = guests.load(settings["bootstrap"])
         level = walls.NamespaceWalls if settings["level"] == "namespaces" else walls.ProcessWalls
-        self._walls = level(settings, serve)
+        self._walls = level(settings, guest)
         self._families = families.Families(self._walls, self._next_slot, self._claim, self._tell)
         self._poll = _Poll()
         self._poll.register(node.fileno())
@@ -441,18 +441,6 @@ class Launcher:
         except OSError:  # its interpreter is gone, or it has died itself
             kind.failures += 1
             self._walls.kill(environment)
-
-
-def _load_bootstrap(path: str) -> walls.Serve:
-    """The `main` of the guest's bootstrap, imported once for all environments."""
-    folder, name = os.path.split(path)
-    sys.path.insert(0, folder)
-    try:
-        module = __import__(name.removesuffix(".py"))
-    finally:
-        sys.path.remove(folder)
-    serve: walls.Serve = module.main
-    return serve
 
 
 def _leave_no_trace() -> None:

@@ -50,6 +50,8 @@ serve.main(int(sys.argv[1]), int(sys.argv[2]), allows, lambda: ["{RESOLVER}"])
 _BOOTSTRAP = """
 import errno, json, os, random, socket, struct
 
+scopes = []  # what an attack leaves in its globals stays there
+
 def main(control, multiply=None):
     while True:
         head = control.recv(4, socket.MSG_WAITALL)
@@ -64,6 +66,7 @@ def main(control, multiply=None):
 
 def attempt(source, name, arguments):
     scope = {"__name__": "attack"}
+    scopes.append(scope)
     try:
         exec(compile(source, "attack", "exec"), scope)
         return {"got": scope[name](*arguments)}

@@ -32,3 +32,10 @@ class Entry:
     @property
     def key(self) -> tuple[int, int]:
         return (self.visible_ms, self.seq)
+
+    def receive(self, now: int, until: int) -> None:
+        """It was received now, and is hidden until then."""
+        self.receives += 1
+        self.first_ms = self.first_ms or now
+        self.received_ms = now
+        self.visible_ms = until

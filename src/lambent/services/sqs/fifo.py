@@ -121,10 +121,7 @@ class FifoQueue:
                     entry.state = State.MOVING
                     dead.append(entry)
                 else:
-                    entry.receives += 1
-                    entry.first_ms = entry.first_ms or now
-                    entry.received_ms = now
-                    entry.visible_ms = until
+                    entry.receive(now, until)
                     self._fly(entry)
                     taken.append(entry)
         for name in touched:

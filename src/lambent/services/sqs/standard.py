@@ -112,10 +112,7 @@ class StandardQueue:
                 entry.state = State.MOVING
                 dead.append(entry)
             else:
-                entry.receives += 1
-                entry.first_ms = entry.first_ms or now
-                entry.received_ms = now
-                entry.visible_ms = until
+                entry.receive(now, until)
                 self._fly(entry)
                 taken.append(entry)
         return taken, dead

@@ -144,6 +144,32 @@ def test_a_cancelled_claim_leaves_nothing(house: House, launcher: Launcher, fres
     assert fresh().run(lambda_handler) == "served"
 
 
+def test_a_load_without_a_pause_is_cleaned_up_after(house: House) -> None:
+    """What the dead leave is taken away while others are born, not only when it is quiet."""
+    launcher = house.launcher(BEST, Path(sys.executable), parked=2)
+    code = house.folder / "load"
+    code.mkdir()
+    numbers = iter(range(600))
+
+    async def work() -> int:
+        held = 0
+        for number in numbers:
+            sandbox = await launcher.claim(Order(environment_id=f"load-{number}", code_dir=code))
+            held = len(os.listdir(f"/proc/{parent_of(sandbox.pid)}/fd"))
+            await sandbox.kill()
+            sandbox.control.close()
+            sandbox.runtime_api.close()
+            os.close(sandbox.output)
+        return held
+
+    async def descriptors_at_the_end() -> int:
+        async with asyncio.TaskGroup() as tasks:
+            workers = [tasks.create_task(work()) for _ in range(8)]
+        return max(worker.result() for worker in workers)
+
+    assert house.wait(descriptors_at_the_end()) < 2000  # ten each of those alive, parked by demand or just dead
+
+
 def test_layers_lie_at_opt_with_the_later_on_top(house: House, fresh: Callable[..., Inside], mode: str) -> None:
     def read_layers():
         import os

@@ -78,7 +78,7 @@ def test_what_extensions_do_behind_the_answer_is_measured_by_itself(lambent, fun
     metric = "PostRuntimeExtensionsDuration"
     while total(lambent, metric, stat="SampleCount", FunctionName=name) != 2:
         pass
-    assert total(lambent, metric, stat="Minimum", FunctionName=name) >= 200
+    assert total(lambent, metric, stat="Minimum", FunctionName=name) > 190  # of 200, by another clock
     assert total(lambent, metric, FunctionName=name) <= total(lambent, "Duration", FunctionName=name)
     while total(lambent, "Invocations", FunctionName=other) is None:
         pass

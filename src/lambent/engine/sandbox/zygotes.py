@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _GIVE_UP_AFTER = 3  # starts that failed one after the other; then only a claim makes it try again
+_MANY_GONE = 32  # more of them are not left until it is quiet: under a load without a pause that is never
 _QUIET_S = 0.002  # the function that was just given an environment starts meanwhile, and needs the processors more
 _COMMAND_LINE = "/var/lang/bin/python3 /var/runtime/bootstrap.py"
 
@@ -119,6 +120,8 @@ class Launcher:
                 return
             if not events and pause is not None:
                 self._work_while_idle()
+            elif len(self._gone) > _MANY_GONE:
+                self._take_back_one()
 
     def _on_readable(self, fd: int) -> bool:
         """Handle one descriptor; False when it was the node hanging up."""
@@ -415,17 +418,20 @@ class Launcher:
         elif lacking < 0 and self._parked:
             self._walls.kill(self._parked.pop(0))  # the coldest
         elif self._gone:
-            environment = self._gone.popleft()
-            if self._walls.recycle(environment):
-                if environment.slot >= 0:
-                    self._free_slots.append(environment.slot)
-            else:
-                self._gone.append(environment)
-                self._poll.wait(0.001)
+            self._take_back_one()
         elif self._walls.needs_preparing():
             self._walls.prepare_one()
         else:
             self._look_after_head_starts()
+
+    def _take_back_one(self) -> None:
+        environment = self._gone.popleft()
+        if self._walls.recycle(environment):
+            if environment.slot >= 0:
+                self._free_slots.append(environment.slot)
+        else:
+            self._gone.append(environment)
+            self._poll.wait(0.001)
 
     def _look_after_head_starts(self) -> None:
         for environment in self._head_starts.surplus():

@@ -1,7 +1,8 @@
 """Who asks: the account, region and principal of a request."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
@@ -14,8 +15,7 @@ class Scope(NamedTuple):
     region: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """The identity behind one request, as the gateway or an inner call gives it to `dispatch`.
 
     `base_url` is the address that the client used (`http://127.0.0.1:4566`, no slash at the end): URLs in

@@ -3,14 +3,14 @@
 Source: AWS X-Ray Developer Guide, "Tracing header".
 """
 
-import os
 from urllib.parse import unquote
+
+from lambent.aws.request_id import bits
 
 
 def new_trace(now_s: float) -> str:
     """A header of one's own, whose root says when it was made. Whether it is sampled is not decided yet."""
-    noise = os.urandom(20).hex()
-    return f"Root=1-{int(now_s):08x}-{noise[:24]};Parent={noise[24:]}"
+    return f"Root=1-{int(now_s):08x}-{bits(96):024x};Parent={bits(64):016x}"
 
 
 def part(header: str, name: str) -> str | None:

@@ -30,7 +30,8 @@ LEARNT: Final = 24  # what the platform wanted to know of an Init; before READY
 UNSTARTABLE: Final = 26  # no program could be executed; the payload says why
 
 _HEAD: Final = struct.Struct("!IB")
-_READ_BYTES: Final = 262_144
+# A larger buffer is memory that the kernel has to find, and takes back, for each read: that costs five times the read.
+_READ_BYTES: Final = 65_536
 _DRAIN_READS: Final = 64  # a socket's buffer holds less than this
 
 

@@ -232,11 +232,12 @@ class Engine:
             self._is_free(environment, allocation)
             return
         self._has_started(environment)
-        run = None if self._is_old(environment) else self._pool.take_waiting(environment.digest)
+        is_old = environment.idle_since - environment.born >= _LONGEST_LIFE_S  # it became idle just now
+        run = None if is_old else self._pool.take_waiting(environment.digest)
         if run:
             environment.assign(run)
             return
-        if self._is_leaving(environment):
+        if is_old or self._is_stopping or not environment.is_wanted:
             environment.retire()
             self._start_missing(environment.spec, 1)
             return

@@ -101,24 +101,23 @@ class TextLines:
 
     def end(self, report: Report) -> list[str]:
         """END and REPORT; one event with the trace, where there is one."""
-        fields = [
-            f"REPORT RequestId: {report.request_id}",
-            f"Duration: {report.duration_ms:.2f} ms",
-            f"Billed Duration: {report.billed_ms} ms",
-            f"Memory Size: {report.memory_mb} MB",
-            f"Max Memory Used: {report.max_memory_mb} MB",
-        ]
+        request_id, more = report.request_id, ""
         if report.init_duration_ms is not None:
-            fields.append(f"Init Duration: {report.init_duration_ms:.2f} ms")
+            more += f"Init Duration: {report.init_duration_ms:.2f} ms\t"
         if report.restore_duration_ms is not None:
-            fields.append(f"Restore Duration: {report.restore_duration_ms:.2f} ms")
-            fields.append(f"Billed Restore Duration: {report.billed_restore_ms} ms")
+            more += f"Restore Duration: {report.restore_duration_ms:.2f} ms\t"
+            more += f"Billed Restore Duration: {report.billed_restore_ms} ms\t"
         # A tab ends the line, except behind a status.
-        fields.append("" if report.status == _SUCCESS else f"Status: {report.status}{_error_tail(report.error_type)}")
-        line = "\t".join(fields) + "\n"
+        if report.status != _SUCCESS:
+            more += f"Status: {report.status}{_error_tail(report.error_type)}"
+        line = (
+            f"REPORT RequestId: {request_id}\tDuration: {report.duration_ms:.2f} ms\t"
+            f"Billed Duration: {report.billed_ms} ms\tMemory Size: {report.memory_mb} MB\t"
+            f"Max Memory Used: {report.max_memory_mb} MB\t{more}\n"
+        )
         if self._spec.tracing == ACTIVE and report.trace_header:
             line += _trace_line(report.trace_header)
-        return [f"END RequestId: {report.request_id}\n", line]
+        return [f"END RequestId: {request_id}\n", line]
 
 
 class JsonLines:

@@ -9,6 +9,7 @@ Source: the framing of AWS's runtime clients (`_LAMBDA_TELEMETRY_LOG_FD`); Cloud
 
 import asyncio
 import os
+import select
 from collections.abc import Callable
 from typing import Final
 
@@ -140,6 +141,8 @@ class LogPipe:
     def __init__(self, fd: int, write: Callable[[list[Event]], None], now_ms: Callable[[], int]) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
         self._write = write
         self._now_ms = now_ms
         self._parser = LogParser()
@@ -157,7 +160,7 @@ class LogPipe:
         """Reads what is there now; with `flush`, ends a partial line."""
         # Bounded by what a pipe can hold, so a thread that keeps writing cannot hold us here.
         for _turn in range(16):
-            if not self._read():
+            if not self._has_more() or not self._read():
                 break
         if flush and self._fd >= 0 and self._parser.has_partial_line:
             self._hand_on(self._parser.flush(self._now_ms()))
@@ -175,6 +178,12 @@ class LogPipe:
         if self._window_left <= 0 and self._fd >= 0:
             self._loop.remove_reader(self._fd)
             self._resume = self._loop.call_at(self._window_ends, self._loop.add_reader, self._fd, self._readable)
+
+    def _has_more(self) -> bool:
+        """Whether a read finds something, or the end: asking costs a third of a read that finds nothing."""
+        if self._fd < 0:
+            return False
+        return self._poll.poll(0) != []
 
     def _read(self) -> bool:
         """Whether there may be more."""

@@ -5,10 +5,13 @@ Source: AWS Lambda Developer Guide, "Types of metrics for Lambda functions" and 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lambent.aws.caller import Scope
 from lambent.observe.metrics import Dimensions, Metric, Record
+
+_ENDED: Final = ("Invocations", "Errors", "Throttles", "Duration")
+_UNITS: Final = ("Count", "Count", "Count", "Milliseconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,12 @@ class FunctionMetrics:
         post_runtime_ms: float | None = None,
     ) -> None:
         """An invocation that ended: it counts no throttle, which is a value too."""
-        record, dimensions = self.record, _dimensions(of)
-        record(scope, Metric("Invocations", 1.0, dimensions, "Count", at_ms))
-        record(scope, Metric("Errors", 1.0 if has_failed else 0.0, dimensions, "Count", at_ms))
-        record(scope, Metric("Throttles", 0.0, dimensions, "Count", at_ms))
-        record(scope, Metric("Duration", round(duration_ms, 2), dimensions, "Milliseconds", at_ms))
+        dimensions = _dimensions(of)
+        values = (1.0, 1.0 if has_failed else 0.0, 0.0, round(duration_ms, 2))
+        self.record(scope, Metric(_ENDED, values, dimensions, _UNITS, at_ms))
         if post_runtime_ms is not None:
             value = round(post_runtime_ms, 2)
-            record(scope, Metric("PostRuntimeExtensionsDuration", value, dimensions, "Milliseconds", at_ms))
+            self.record(scope, Metric("PostRuntimeExtensionsDuration", value, dimensions, "Milliseconds", at_ms))
 
 
 class Resource(NamedTuple):

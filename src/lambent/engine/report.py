@@ -7,9 +7,10 @@ service (facts sheet sections 11 and 20).
 import json
 import math
 import signal
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+import msgspec
 
 MAX_RESPONSE_BYTES: Final = 6_291_556
 """The largest response of a synchronous invocation. Source: the service's own error text."""
@@ -35,8 +36,7 @@ _SIGNALS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What one invocation took. Durations are in milliseconds."""
 
     request_id: str
@@ -58,7 +58,8 @@ class Report:
 
     @property
     def billed_ms(self) -> int:
-        return math.ceil(round(self.duration_ms + (self.init_duration_ms or 0.0), 2)) + self.billed_restore_ms
+        billed = math.ceil(round(self.duration_ms + (self.init_duration_ms or 0.0), 2))
+        return billed if self.restore_duration_ms is None else billed + self.billed_restore_ms
 
     @property
     def billed_restore_ms(self) -> int:

@@ -6,8 +6,10 @@ Who runs it is an environment; who made it waits for its future.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
+
+import msgspec
 
 from lambent.engine import report
 from lambent.engine.spec import FunctionSpec, Invocation, InvocationResult
@@ -24,8 +26,7 @@ class Exit(Protocol):
     def out_of_memory(self) -> bool: ...
 
 
-@dataclass(slots=True, eq=False)
-class Run:
+class Run(msgspec.Struct, eq=False):
     """One invocation on its way: waiting for an environment, then running in one."""
 
     spec: FunctionSpec
@@ -39,7 +40,7 @@ class Run:
     asked: float | None = None  # time.perf_counter(), when its runtime wanted the next one
     first_byte: float | None = None  # time.perf_counter(), of an answer that comes in chunks
     deadline: float = 0.0  # loop time
-    tail: bytearray = field(default_factory=bytearray)
+    tail: bytearray = msgspec.field(default_factory=bytearray)
 
     def answer(self, payload: bytes, function_error: str | None = None) -> None:
         """Ends the run. Whoever waited may be gone; the slot comes back all the same."""
@@ -84,15 +85,14 @@ class Run:
         return self.invocation.stream is not None and self.invocation.stream.has_begun
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the runtime made of an invocation."""
 
     payload: bytes
     status: str = "success"  # success, error or timeout
     error_type: str | None = None
     function_error: str | None = None
-    at: float = field(default_factory=time.perf_counter)
+    at: float = msgspec.field(default_factory=time.perf_counter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from lambent.aws.caller import Scope
 from lambent.engine.stream import ResponseStream
 
@@ -66,8 +68,7 @@ class FunctionSpec:
         return self.log_group or f"/aws/lambda/{self.name}"
 
 
-@dataclass(slots=True, kw_only=True)
-class Invocation:
+class Invocation(msgspec.Struct, kw_only=True):
     """One run of a function: its event as JSON bytes, and what the context object shows of it."""
 
     request_id: str
@@ -82,8 +83,7 @@ class Invocation:
     stream: ResponseStream | None = None  # where the answer goes while it is written; None: it comes whole
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvocationResult:
+class InvocationResult(msgspec.Struct, frozen=True, kw_only=True):
     """What the function answered. With `function_error`, `payload` is AWS's error document.
 
     Of a stream, `payload` is that document or empty, and `function_error` what InvokeComplete calls ErrorCode:

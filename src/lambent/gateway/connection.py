@@ -113,7 +113,8 @@ class Connection(asyncio.Protocol):
         self._arriving: Exchange | None = None  # whose body is coming
         self._current: Exchange | None = None  # that is being answered
         self._waiting: deque[Exchange] = deque()  # at most those of one chunk: then reading pauses
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None  # answers, as long as the connection lasts
+        self._called: asyncio.Future[None] | None = None  # while it waits for a request
         self._has_begun = False  # to answer the current one
         self._is_streaming = False
         self._stop: Callable[[], object] | None = None  # what is only waited for: see `when_left`
@@ -129,6 +130,7 @@ class Connection(asyncio.Protocol):
         self._client = str(peer[0]) if peer else ""
         self._shared.open.add(self)
         self._shared.idle[self] = self._loop.time()
+        self._task = self._shared.tasks.create_task(self._serve())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.open.discard(self)
@@ -254,10 +256,29 @@ class Connection(asyncio.Protocol):
         if not self.is_lost:
             self._transport.write(data)
 
+    def stop(self) -> None:
+        """Ends it now, whatever it is doing."""
+        if self._task is not None:
+            self._task.cancel()
+        self.close()
+
     def _begin(self, exchange: Exchange) -> None:
         self._shared.idle.pop(self, None)
         self._current = exchange
-        self._task = self._shared.tasks.create_task(self._answer(exchange))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._called is not None and not self._called.done():
+            self._called.set_result(None)
+
+    async def _serve(self) -> None:
+        """Answers one request after the other: a task for each would cost more than the reading of it."""
+        while not self.is_lost:
+            if self._current is not None:
+                await self._answer(self._current)
+            else:
+                self._called = self._loop.create_future()
+                await self._called
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
@@ -296,6 +317,7 @@ class Connection(asyncio.Protocol):
     def _lose(self) -> None:
         """Nobody is there any more. What was asked for goes on; whoever waits for the client is told."""
         self.is_lost = True
+        self._wake()
         self.resume_writing()
         if self._current is not None:
             self._current.wake()

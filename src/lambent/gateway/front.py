@@ -8,8 +8,9 @@ log entry.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError

@@ -105,10 +105,8 @@ class Gateway:
 
     def _close(self) -> None:
         self._stop_listening()
-        for task in self._running():
-            task.cancel()
         for connection in list(self._shared.open):
-            connection.close()
+            connection.stop()
 
     def _tick(self) -> None:
         self._shared.date = f"date: {formatdate(time.time(), usegmt=True)}\r\n"

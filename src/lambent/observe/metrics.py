@@ -3,7 +3,7 @@
 Recording costs no I/O: whoever keeps the numbers (`services.cloudwatch`) buffers them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 Dimensions = tuple[tuple[str, str], ...]
@@ -11,14 +11,26 @@ Dimensions = tuple[tuple[str, str], ...]
 
 
 class Metric(NamedTuple):
-    """One value of a metric, under each of some sets of dimensions. `at_ms` is now unless given."""
+    """One value of a metric, under each of some sets of dimensions. `at_ms` is now unless given.
 
-    name: str
-    value: float
+    What is measured at one moment of one thing may be said at once, which costs as much as one value: `name`, `value`
+    and `unit` are tuples then.
+    """
+
+    name: str | tuple[str, ...]
+    value: float | tuple[float, ...]
     dimensions: tuple[Dimensions, ...] = ((),)
-    unit: str = "Count"
+    unit: str | tuple[str, ...] = "Count"
     at_ms: int | None = None
     namespace: str = "AWS/Lambda"
+
+    def apart(self) -> "Iterator[Metric]":
+        """Each of those that were said at once."""
+        if isinstance(self.name, str):
+            yield self
+            return
+        for name, value, unit in zip(self.name, self.value, self.unit, strict=True):  # type: ignore[arg-type]
+            yield self._replace(name=name, value=value, unit=unit)
 
 
 Record = Callable[[tuple[str, str], Metric], None]

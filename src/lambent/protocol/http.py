@@ -1,8 +1,9 @@
 """An HTTP request and its response, as the protocol layer sees them: no sockets, no streams."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+import msgspec
 
 UNMODELLED_HEADERS: Final = ":headers"
 """In an operation's answer: headers that AWS sends and does not model, as a list of names and values."""
@@ -12,7 +13,7 @@ def _never_leaves(_stop: Callable[[], object]) -> None:
     """For requests that come from nobody."""
 
 
-class HttpRequest(NamedTuple):
+class HttpRequest(msgspec.Struct, frozen=True):
     """A request that has arrived whole.
 
     `path` and `query` are raw, still percent-encoded, the query without its question mark. Header names are in
@@ -31,15 +32,14 @@ class HttpRequest(NamedTuple):
 
     def with_body(self, body: bytes) -> "HttpRequest":
         """The same request, its body read."""
-        return self._replace(body=body)
+        return msgspec.structs.replace(self, body=body)
 
 
 class CutOffError(Exception):
     """An answer breaks off because whoever makes it failed: nothing that we could mend."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpResponse(msgspec.Struct, frozen=True):
     """An answer to write: the caller adds Content-Length.
 
     With `chunks` the answer is streamed: `body` is empty, and each chunk goes out when it comes. Chunks that raise

@@ -92,7 +92,7 @@ class Platform:
         self.delivered.append((event.request_id, delivery.target, event))
 
     def record(self, _scope: tuple[str, str], metric: Metric) -> None:
-        self.metrics.append((metric.name, metric.value))
+        self.metrics += [(one.name, one.value) for one in metric.apart()]
 
     def counted(self, name: str) -> float:
         return sum(value for counted, value in self.metrics if counted == name)

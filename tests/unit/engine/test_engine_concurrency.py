@@ -262,7 +262,7 @@ def test_more_than_are_provisioned_spill_over_and_are_counted(tmp_path: Path) ->
     recorded: list[tuple[str, float, dict[str, str]]] = []
 
     def record(scope: tuple[str, str], metric: Metric) -> None:
-        recorded.extend((metric.name, metric.value, dict(dimensions)) for dimensions in metric.dimensions)
+        recorded.extend((one.name, one.value, dict(its)) for one in metric.apart() for its in one.dimensions)
 
     async def script(plain: PlainEngine, folder: Path) -> None:
         plain.engine.metrics = FunctionMetrics(record)

@@ -1,11 +1,11 @@
 """The lines of both formats, and which of them a system log level lets through."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lambent.engine.log_lines import InitReport, Lines, lines_for
 from lambent.engine.report import Report

@@ -29,7 +29,7 @@ def recorded(folder: Path, event: str | None, **fields: Any) -> list[Metric]:
     found: list[Metric] = []
 
     async def script(plain: PlainEngine, folder: Path) -> None:
-        plain.engine.metrics = FunctionMetrics(lambda scope, metric: found.append(metric) or check(scope))
+        plain.engine.metrics = FunctionMetrics(lambda scope, metric: found.extend(metric.apart()) or check(scope))
         await plain.invoke(function(folder, "app.handler", timeout_s=1), event, **fields)
 
     def check(scope: object) -> None:
@@ -71,7 +71,7 @@ def test_an_invocation_that_init_took_down_is_an_error_too(tmp_path: Path) -> No
     found: list[Metric] = []
 
     async def script(plain: PlainEngine, folder: Path) -> None:
-        plain.engine.metrics = FunctionMetrics(lambda _scope, metric: found.append(metric))
+        plain.engine.metrics = FunctionMetrics(lambda _scope, metric: found.extend(metric.apart()))
         await plain.invoke(function(folder, "app.handler"))
 
     play(script, tmp_path, "raise ValueError")

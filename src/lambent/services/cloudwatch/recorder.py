@@ -4,7 +4,8 @@ Recording costs about a microsecond, never waits and never fails. A kill loses t
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 from lambent.aws.caller import Scope
 from lambent.clock import Clock
@@ -21,10 +22,12 @@ _DELAY_S: Final = 1.0
 _MAX_KEYS: Final = 50_000
 _MAX_VALUES: Final = 20_000  # different ones of a key
 # One transaction's share, so that other writers of the bulk database get their turn.
-_MAX_WRITE: Final = 500
+_MAX_WRITE: Final = 200
 
-_Key = tuple[tuple[str, str], str, str, tuple[Dimensions, ...], str, int]
-_Pending = dict[_Key, dict[float, float]]
+_Key = tuple[tuple[str, str], str, str | tuple[str, ...], tuple[Dimensions, ...], str | tuple[str, ...], int]
+_Values = dict[float | tuple[float, ...], float]
+"""How often each value was there: a value of one metric, or of some that were recorded at once."""
+_Pending = dict[_Key, _Values]
 
 
 class Recorder:
@@ -103,8 +106,24 @@ class Recorder:
             self._wake.set()
 
 
-def _points(key: _Key, values: dict[float, float]) -> list[tuple[Series, Point]]:
-    """The values under each of their sets of dimensions."""
-    scope, namespace, name, dimensions, unit, minute = key
-    point = Point(minute * 60, 60, unit, Distribution.of(values))
-    return [(Series(Scope(*scope), namespace, name, tuple(sorted(each))), point) for each in dimensions]
+def _points(key: _Key, values: _Values) -> list[tuple[Series, Point]]:
+    """The values of each metric under each of its sets of dimensions."""
+    scope, namespace, names, dimensions, units, minute = key
+    found: list[tuple[Series, Point]] = []
+    for name, unit, its_values in _apart(names, units, values):
+        point = Point(minute * 60, 60, unit, Distribution.of(its_values))
+        found += [(Series(Scope(*scope), namespace, name, tuple(sorted(each))), point) for each in dimensions]
+    return found
+
+
+def _apart(
+    names: str | tuple[str, ...], units: str | tuple[str, ...], values: Any
+) -> Iterator[tuple[str, str, dict[float, float]]]:
+    if isinstance(names, str):
+        yield names, str(units), values
+        return
+    for at, (name, unit) in enumerate(zip(names, units, strict=True)):
+        its_values: dict[float, float] = {}
+        for together, weight in values.items():
+            its_values[together[at]] = its_values.get(together[at], 0.0) + weight
+        yield name, unit, its_values

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -47,8 +47,12 @@ class Packages:
         return self._root / digest
 
     def is_ready(self, digest: str) -> bool:
-        """Whether the package is unpacked. Asked for every invocation; touches no disk."""
+        """Whether the package is unpacked; touches no disk."""
         return digest in self._ready
+
+    def are_ready(self, digests: Iterable[str]) -> bool:
+        """Whether all of these are. Asked for every invocation."""
+        return self._ready.issuperset(digests)
 
     async def add(self, data: bytes) -> Code:
         """Checks, unpacks and stores a package. It stays for a while without being used by a function.

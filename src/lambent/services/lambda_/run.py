@@ -5,8 +5,9 @@ checked, and a throttle is counted. The caller has checked what it alone knows: 
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from lambent.aws.errors import ApiError
 from lambent.aws.trace import new_trace
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 _BYTES: Final = "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """One request to run a function. `payload` is JSON; `client_context` is JSON text, not base64."""
 
     key: FunctionKey
@@ -38,8 +38,7 @@ class Asked:
     is_event: bool = False  # asynchronous: requests per second are not limited
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What the function answered, and which version of it. `trace_header` is what the function was given."""
 
     result: InvocationResult
@@ -47,8 +46,7 @@ class Answer:
     trace_header: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Streamed:
+class Streamed(msgspec.Struct, frozen=True, kw_only=True):
     """An answer that comes while the function writes it.
 
     `result` is done by the time of the last chunk; its payload is empty, or the error document, and its function_error
@@ -88,7 +86,8 @@ async def run(service: "Lambda", asked: Asked, version: FunctionVersion | None =
     version = version or choose(service, asked.key, asked.qualifier)
     invocation = _invocation(service, asked, version)
     try:
-        result = await service.engine.invoke(await service.ready_spec(version), invocation)
+        spec = service.spec_if_ready(version) or await service.ready_spec(version)
+        result = await service.engine.invoke(spec, invocation)
     except ApiError as error:
         _count(service, asked, invocation, error)
         raise
@@ -107,7 +106,8 @@ async def run_streaming(service: "Lambda", asked: Asked, version: FunctionVersio
     invocation = _invocation(service, asked, version)
     stream = invocation.stream = ResponseStream()
     try:
-        result = service.engine.start(await service.ready_spec(version), invocation)
+        spec = service.spec_if_ready(version) or await service.ready_spec(version)
+        result = service.engine.start(spec, invocation)
         result.add_done_callback(_is_looked_at)
         try:
             await stream.begun
@@ -152,8 +152,8 @@ def _invocation(service: "Lambda", asked: Asked, version: FunctionVersion) -> In
 
 def _trace_header(service: "Lambda", asked: Asked, version: FunctionVersion, entry: Entry) -> str:
     """What the function is to hand on; one that is stopped in a loop is a refused request, not an invocation."""
-    now_s, is_active = service.clock.now(), version.running.configuration.tracing_mode == ACTIVE
-    arn = asked.key.arn()
+    now_s, is_active = service.clock.now(), entry.specs[version.version].tracing == ACTIVE
+    arn = entry.specs[version.version].arn
     if asked.trace_header is None and not is_active:  # the usual case: what follows would say the same, later
         return f"{new_trace(now_s)};Sampled=0;{recursion.first_run(arn)}"
     header = service.sampler.decided(asked.trace_header or new_trace(now_s), arn, now_s, is_active=is_active)

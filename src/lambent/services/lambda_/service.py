@@ -200,6 +200,14 @@ class Lambda:
         """The answer to a request for a function URL."""
         return await url_requests.page(self, target, request, request_id)
 
+    def spec_if_ready(self, version: FunctionVersion) -> FunctionSpec | None:
+        """The same, if nothing is to be waited for, as is usual. Raises ResourceConflictException as `ready_spec`."""
+        check_may_run(version)
+        spec = self.catalogue.get(version.key).specs[version.version]
+        variables = spec.environment
+        is_open = type(variables) is not OpenedWhenRead or variables.is_open
+        return spec if is_open and self.packages.are_ready(spec.packages) else None
+
     async def ready_spec(self, version: FunctionVersion) -> FunctionSpec:
         """What the engine needs to run a version, with its code and layers unpacked and its variables opened.
 

@@ -1,7 +1,8 @@
 """STS's operations, one function each. Source: AWS Security Token Service API Reference."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from msgspec.structs import replace
 
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError

@@ -167,7 +167,7 @@ async def platform(folder, clock, *, runs=True, queues=False, identities=None, *
         raise ApiError("NotImplemented", f"{service}.{operation} is not supported by Lambent yet.")
 
     def record(scope, metric):
-        recorded.extend((metric.name, metric.value, dict(dimensions)) for dimensions in metric.dimensions)
+        recorded.extend((one.name, one.value, dict(its)) for one in metric.apart() for its in one.dimensions)
 
     async with Database.open(folder / "main.db", metadata=MAIN, durable=False) as database:
         service = Lambda(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lambda_platform import ARN, CALLER, OTHER_ZIP, REGION, platform
+from msgspec import structs
 
 from lambent.engine.admission import Allotment
 from lambent.engine.provisioned import Progress, Status
@@ -142,7 +143,7 @@ def test_each_account_and_region_has_its_own_limit(tmp_path):
     async def script(platform):
         await platform.create()
         await reserve(platform, 900)
-        elsewhere = replace(CALLER, region="us-west-2")
+        elsewhere = structs.replace(CALLER, region="us-west-2")
         assert (await platform("GetAccountSettings", caller=elsewhere))["AccountLimit"][
             "UnreservedConcurrentExecutions"
         ] == 1000

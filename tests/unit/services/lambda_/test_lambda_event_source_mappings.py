@@ -1,7 +1,6 @@
 """Event source mappings beside a real SQS: the operations, their states and errors."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from lambda_platform import ACCOUNT, ARN, CALLER, REGION
@@ -20,6 +19,7 @@ from mapping_platform import (
     send,
     state,
 )
+from msgspec.structs import replace
 
 from lambent.aws.policy import Permissions
 from lambent.services.lambda_.identities import Identities

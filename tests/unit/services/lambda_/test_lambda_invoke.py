@@ -1,8 +1,8 @@
 import base64
-from dataclasses import replace
 
 import pytest
 from lambda_platform import ACCOUNT, ARN, CALLER, REGION, platform
+from msgspec.structs import replace
 
 from lambent.aws.caller import Caller, Scope
 from lambent.engine.spec import InvocationResult

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 
 from lambda_platform import ACCOUNT, ARN, CALLER, REGION, platform
 from mapping_platform import (
@@ -18,6 +17,7 @@ from mapping_platform import (
     send,
     state,
 )
+from msgspec.structs import replace
 
 from lambent.aws.errors import ApiError
 from lambent.aws.trace import part

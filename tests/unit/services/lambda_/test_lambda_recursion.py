@@ -1,11 +1,10 @@
 """Loops of functions: the lineage in the trace header, where it stops, and the setting that lets it go on."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lambda_platform import CALLER, platform
+from msgspec.structs import replace
 
 from lambent.aws.errors import ApiError
 from lambent.aws.trace import new_trace, part

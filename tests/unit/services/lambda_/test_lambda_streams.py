@@ -2,10 +2,10 @@
 
 import asyncio
 import base64
-from dataclasses import replace
 
 import pytest
 from lambda_platform import ACCOUNT, CALLER, REGION, platform
+from msgspec.structs import replace
 
 from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError

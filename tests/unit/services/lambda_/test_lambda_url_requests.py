@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from lambda_platform import ACCOUNT, REGION, platform
+from msgspec.structs import replace
 
 from lambent.aws import sigv4
 from lambent.aws.errors import ApiError
@@ -62,7 +63,7 @@ def event_of(lambda_):
 def signed(asked, lambda_, **changes):
     at = datetime.fromtimestamp(lambda_.clock.now(), UTC)
     terms = {"region": REGION, "service": "lambda", "at": at} | changes
-    return asked._replace(headers={**asked.headers, **sigv4.sign(asked, KEY, **terms)})
+    return replace(asked, headers={**asked.headers, **sigv4.sign(asked, KEY, **terms)})
 
 
 def forbidden(response):
@@ -195,7 +196,7 @@ def test_with_aws_iam_every_other_request_is_refused(tmp_path):
         stranger = sigv4.Key(access_key="888888888888", secret_key="any")
         at = datetime.fromtimestamp(lambda_.clock.now(), UTC)
         headers = sigv4.sign(plain, stranger, region=REGION, service="lambda", at=at)
-        assert forbidden(await ask(lambda_, plain._replace(headers={**plain.headers, **headers})))
+        assert forbidden(await ask(lambda_, replace(plain, headers={**plain.headers, **headers})))
         assert forbidden(await ask(lambda_, plain))
         bearer = request(url_id, authorization="Bearer Credential=x, Signature=y")
         assert forbidden(await ask(lambda_, bearer))

@@ -1,10 +1,10 @@
 """Log groups, their streams, retention and tags."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.services.logs.logs_service import ARN, CALLER, Client, with_logs
 
 from lambent.aws.errors import ApiError

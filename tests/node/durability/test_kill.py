@@ -76,14 +76,11 @@ def _kill_again_and_again(own_node, data_dir, times, kinds=_KINDS):
 
 
 def _settle(node, things):
-    _make_clients(node)
+    is_queue = [isinstance(thing, QueueThing) for thing in things]
+    for service in ("sqs",) if all(is_queue) else ("iam", "lambda", "logs", "sqs"):
+        node.client(service)  # making one is not thread-safe, and takes long
     for thing in things:
         thing.settle(node)
-
-
-def _make_clients(node):
-    for service in ("iam", "lambda", "logs", "sqs"):  # making one is not thread-safe
-        node.client(service)
 
 
 def _write_until_killed(node, things, rng):

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.schema import CreateIndex, CreateTable
 from tests.unit.store.rows_modules import MODULES, NAMES, call, frame_in, functions, places
 
+from lambent.store.many import Many
 from lambent.store.schema import BULK, MAIN
 
 _DIALECT = psycopg.dialect()
@@ -29,9 +30,13 @@ def test_every_executed_statement_compiles_for_postgresql(module):
 
     @event.listens_for(engine, "before_execute")
     def _compile(_connection, statement, many, one, _options):
-        if isinstance(statement, ClauseElement) and (frame := frame_in(module)):
+        if isinstance(statement, ClauseElement) and frame_in(module):
             columns = list((many[0] if many else one) or {})
             statement.compile(dialect=_DIALECT, column_keys=columns or None)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _note(*_):
+        if frame := frame_in(module):
             missing.difference_update([place for place in missing if place[0] <= frame.f_lineno <= place[1]])
 
     with engine.connect() as tx:
@@ -77,6 +82,8 @@ def _statements(values):
     for value in values:
         if isinstance(value, ClauseElement) and not isinstance(value, Table):
             yield value
+        elif isinstance(value, Many):
+            yield value.statement
         elif _is_by_dialect(value):
             yield value["postgresql"]
         elif isinstance(value, tuple | list):

@@ -9,7 +9,7 @@ standard queue's up to `service.FLUSH_S` later (docs/decisions/0011).
 import asyncio
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -19,14 +19,17 @@ from lambent.clock import Clock
 from lambent.services.sqs import rows
 from lambent.services.sqs.entries import Entry
 from lambent.services.sqs.fifo import MAX_KNOWN, FifoQueue
-from lambent.services.sqs.messages import Content, decoded
+from lambent.services.sqs.messages import MAX_DELAY_S, Content, decoded
 from lambent.services.sqs.model import DEDUPLICATION_MS, Queue, no_queue
 from lambent.services.sqs.standard import WINDOW, StandardQueue
 from lambent.store.database import Database
 
 _FROM_THE_START: Final = (-1, -1)
 _LOADED_AT_ONCE: Final = 2_000
+_AHEAD: Final = 500  # contents of a FIFO queue that are read at once
 _OVERHEAD_BYTES: Final = 1_024  # of a message in memory, beside its body and attributes
+_TENTH_MS: Final = 100
+_MANY_ATTEMPTS: Final = 1_000
 
 
 class Counts(NamedTuple):
@@ -45,28 +48,40 @@ class Received(NamedTuple):
     source: str | None
 
 
+class Told(NamedTuple):
+    """What a message says, and of which queue it is a dead letter."""
+
+    content: Content
+    source: str | None = None
+
+    @classmethod
+    def of(cls, fetched: rows.Fetched) -> "Told":
+        return cls(decoded(fetched.content), fetched.source)
+
+
 class Contents:
-    """What lately sent messages say, so that a receiver who keeps up needs no look at the disk."""
+    """What messages say that were sent lately, or come next: most receivers need no look at the disk."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
         self._size = 0
-        self._known: OrderedDict[int, Content] = OrderedDict()
+        self._known: OrderedDict[int, Told] = OrderedDict()
 
-    def put(self, seq: int, content: Content) -> None:
-        self._known[seq] = content
-        self._size += content.size + _OVERHEAD_BYTES
+    def put(self, seq: int, told: Told) -> None:
+        self.drop([seq])
+        self._known[seq] = told
+        self._size += told.content.size + _OVERHEAD_BYTES
         while self._size > self._most:
-            self._size -= self._known.popitem(last=False)[1].size + _OVERHEAD_BYTES
+            self._size -= self._known.popitem(last=False)[1].content.size + _OVERHEAD_BYTES
 
-    def get(self, seq: int) -> Content | None:
+    def get(self, seq: int) -> Told | None:
         return self._known.get(seq)
 
     def drop(self, seqs: Iterable[int]) -> None:
         for seq in seqs:
             found = self._known.pop(seq, None)
             if found is not None:
-                self._size -= found.size + _OVERHEAD_BYTES
+                self._size -= found.content.size + _OVERHEAD_BYTES
 
     def __len__(self) -> int:
         return len(self._known)
@@ -90,20 +105,24 @@ class SteadyTime:
 
 
 class Delays:
-    """How many messages are not visible yet for the first time."""
+    """How many messages are not visible yet for the first time, to a tenth of a second: a million take no more memory
+    than the tenths of the longest delay.
+    """
 
     def __init__(self) -> None:
-        self._due: list[tuple[int, int]] = []
-        self._count = 0
+        self._due: list[int] = []
+        self._counts: dict[int, int] = {}
 
     def add(self, at: int, count: int = 1) -> None:
-        heapq.heappush(self._due, (at, count))
-        self._count += count
+        tenth = at // _TENTH_MS
+        if tenth not in self._counts:
+            heapq.heappush(self._due, tenth)
+        self._counts[tenth] = self._counts.get(tenth, 0) + count
 
     def count(self, now: int) -> int:
-        while self._due and self._due[0][0] <= now:
-            self._count -= heapq.heappop(self._due)[1]
-        return self._count
+        while self._due and self._due[0] <= now // _TENTH_MS:
+            del self._counts[heapq.heappop(self._due)]
+        return sum(self._counts.values())
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -133,6 +152,7 @@ class LiveQueue:
     is_open: bool = False
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _attempts: OrderedDict[str, tuple[int, list[tuple[Entry, int]]]] = field(default_factory=OrderedDict)
+    _most_attempts: int = _MANY_ATTEMPTS  # then those go that mean nothing any more
     _waiters: dict[asyncio.Event, None] = field(default_factory=dict)  # who came first looks when time brings something
 
     def __post_init__(self) -> None:
@@ -175,13 +195,15 @@ class LiveQueue:
             most = MAX_KNOWN if self.queue.is_fifo else WINDOW
             flying = [] if self.queue.is_fifo else rows.in_flight(tx, partition, now)
             first = rows.entries_after(tx, partition, _FROM_THE_START, most)
-            delays = rows.delays(tx, partition, now)
+            told = self._told_after(tx, _FROM_THE_START)
+            delays = rows.delays(tx, partition, now, MAX_DELAY_S * 1000)
             total = rows.count_messages(tx, partition)
 
             def install() -> None:
                 if self.is_open:  # purged meanwhile
                     return
                 self.total, self.is_open = total, True
+                self._know(told)
                 for at, count in delays:
                     self.delays.add(at, count)
                 self.core.load(flying, now, is_all=False)
@@ -200,13 +222,27 @@ class LiveQueue:
             now, partition = self.now(), self.queue.partition
             most = _LOADED_AT_ONCE if self.queue.is_fifo else WINDOW
 
-            def loaded(found: list[Entry]) -> None:
-                if self.core is core and core.horizon == horizon:
-                    core.load(found, now, is_all=len(found) < most)
+            def read(tx: Connection) -> tuple[list[Entry], dict[int, Told]]:
+                return rows.entries_after(tx, partition, after, most), self._told_after(tx, after)
 
-            await self.ground.database.write(
-                lambda tx: rows.entries_after(tx, partition, after, most), committed=loaded
-            )
+            def loaded(found: tuple[list[Entry], dict[int, Told]]) -> None:
+                entries, told = found
+                if self.core is core and core.horizon == horizon:
+                    core.load(entries, now, is_all=len(entries) < most)
+                    self._know(told)
+
+            await self.ground.database.write(read, committed=loaded)
+
+    def _told_after(self, tx: Connection, after: tuple[int, int]) -> dict[int, Told]:
+        """What those say that come next. A FIFO queue's are asked for when one of them is taken."""
+        if self.queue.is_fifo:
+            return {}
+        fetched = rows.contents_after(tx, self.queue.partition, after, WINDOW)
+        return {seq: Told.of(each) for seq, each in fetched.items()}
+
+    def _know(self, told: Mapping[int, Told]) -> None:
+        for seq, each in told.items():
+            self.ground.contents.put(seq, each)
 
     async def delay_again(self) -> None:
         """A FIFO queue's delay was changed: it holds for what was sent before, too."""
@@ -245,7 +281,7 @@ class LiveQueue:
     def sent(self, messages: Sequence[tuple[Entry, Content]]) -> None:
         """Messages were stored."""
         for entry, content in messages:
-            self.ground.contents.put(entry.seq, content)
+            self.ground.contents.put(entry.seq, Told(content))
         self.arrived([entry for entry, _content in messages])
 
     def arrived(self, entries: Sequence[Entry]) -> None:
@@ -279,18 +315,25 @@ class LiveQueue:
         if found is None or found[0] <= now - DEDUPLICATION_MS:
             return []
         entries = [entry for entry, _receives in found[1]]
-        if not all(self.core.flying(entry.seq, receives, now) is entry for entry, receives in found[1]):
+        if not self._all_flying(found[1], now):
             return []
         for entry in entries:
             self.core.change(entry, now + visibility_ms, now)
         await self.store_receives(entries)
         return await self._contents(entries)
 
+    def _all_flying(self, some: Sequence[tuple[Entry, int]], now: int) -> bool:
+        return all(self.core.flying(entry.seq, receives, now) is entry for entry, receives in some)
+
     def keep_attempt(self, attempt_id: str, found: Sequence[Received]) -> None:
         """Remembers what an attempt with this id received, for five minutes."""
         now = self.now()
         while self._attempts and next(iter(self._attempts.values()))[0] <= now - DEDUPLICATION_MS:
             self._attempts.popitem(last=False)
+        if len(self._attempts) >= self._most_attempts:
+            for each in [each for each, (_at, some) in self._attempts.items() if not self._all_flying(some, now)]:
+                del self._attempts[each]
+            self._most_attempts = max(_MANY_ATTEMPTS, 2 * len(self._attempts))
         self._attempts[attempt_id] = (now, [(each.entry, each.entry.receives) for each in found])
 
     async def receive(self, most: int, visibility_ms: int, wait_ms: int) -> list[Received]:
@@ -455,15 +498,27 @@ class LiveQueue:
     async def _contents(self, taken: list[Entry]) -> list[Received]:
         """What the messages say. What is not there any more is forgotten."""
         known = {entry.seq: self.ground.contents.get(entry.seq) for entry in taken}
-        missing = [seq for seq, content in known.items() if content is None]
-        fetched = await self.ground.database.read(lambda tx: rows.contents(tx, missing)) if missing else {}
+        missing = [seq for seq, told in known.items() if told is None]
+        if missing:
+            known |= await self._fetched(missing)
         found = []
         for entry in taken:
-            content = known[entry.seq]
-            if content is not None:
-                found.append(Received(entry, content, None))
-            elif entry.seq in fetched:
-                found.append(Received(entry, decoded(fetched[entry.seq].content), fetched[entry.seq].source))
-            else:
+            told = known[entry.seq]
+            if told is None:
                 self.core.remove(entry.seq)
+            else:
+                found.append(Received(entry, *told))
+        return found
+
+    async def _fetched(self, seqs: Sequence[int]) -> Mapping[int, Told]:
+        """What these say, as far as they are there. What comes next in a FIFO queue is known afterwards, too."""
+        partition, is_fifo = self.queue.partition, self.queue.is_fifo
+
+        def read(tx: Connection) -> tuple[dict[int, Told], dict[int, Told]]:
+            ahead = rows.contents_after(tx, partition, (min(seqs), min(seqs)), _AHEAD) if is_fifo else {}
+            found = rows.contents(tx, seqs)
+            return {seq: Told.of(each) for seq, each in found.items()}, {s: Told.of(a) for s, a in ahead.items()}
+
+        found, ahead = await self.ground.database.read(read)
+        self._know({seq: told for seq, told in ahead.items() if seq in self.core.entries})
         return found

@@ -66,7 +66,6 @@ _DECODER: Final = msgspec.msgpack.Decoder(Content)
 
 def decoded(content: bytes) -> Content:
     """The content that `Content.encoded` made."""
-    """The content that `Content.encoded` made."""
     return _DECODER.decode(content)
 
 
@@ -196,7 +195,6 @@ def system_md5(params: Shape) -> Shape:
 
 
 def sequence_number(seq: int) -> str:
-    """As FIFO queues show it."""
     """As FIFO queues show it."""
     return str(_SEQUENCE_BASE + seq)
 

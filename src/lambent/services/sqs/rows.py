@@ -22,10 +22,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     bindparam,
+    case,
     delete,
     func,
     insert,
     literal,
+    literal_column,
     select,
     tuple_,
     update,
@@ -34,6 +36,7 @@ from sqlalchemy import (
 from lambent.aws.caller import Scope
 from lambent.services.sqs.entries import Entry
 from lambent.services.sqs.model import MoveTask, Queue
+from lambent.store.many import Many
 from lambent.store.schema import MAIN
 
 QUEUES: Final = Table(
@@ -107,6 +110,7 @@ EPOCHS: Final = Table(
 )
 
 _FEW: Final = 500  # rows in one statement
+_SMALL: Final = 4_096  # bytes of a content that is read ahead: no more than a page beside the row's own
 
 
 class Fetched(NamedTuple):
@@ -210,15 +214,18 @@ def _queue(row: Row[Any]) -> Queue:
 # --- messages
 
 _PARTITION: Final = select(QUEUES.c.partition).where(QUEUES.c.id == bindparam("queue_id")).scalar_subquery()
-_INSERT: Final = insert(MESSAGES).values(
-    seq=bindparam("new_seq"),
-    partition=_PARTITION,  # NULL, which is refused, when the queue was deleted meanwhile
-    position=bindparam("new_position"),
-    visible_ms=bindparam("new_visible_ms"),
-    sent_ms=bindparam("new_sent_ms"),
-    receives=0,
-    group_id=bindparam("new_group_id"),
-    content=bindparam("new_content"),
+_INSERT: Final = Many(
+    insert(MESSAGES).values(
+        seq=bindparam("new_seq"),
+        partition=_PARTITION,  # NULL, which is refused, when the queue was deleted meanwhile
+        position=bindparam("new_position"),
+        visible_ms=bindparam("new_visible_ms"),
+        sent_ms=bindparam("new_sent_ms"),
+        receives=literal_column("0"),
+        group_id=bindparam("new_group_id"),
+        content=bindparam("new_content"),
+    ),
+    *("new_seq", "queue_id", "new_position", "new_visible_ms", "new_sent_ms", "new_group_id", "new_content"),
 )
 _ENTRY: Final = (
     MESSAGES.c.seq,
@@ -237,23 +244,40 @@ _NEXT: Final = (
     .order_by(MESSAGES.c.position, MESSAGES.c.seq)
     .limit(bindparam("most"))
 )
+_AHEAD: Final = (
+    select(
+        MESSAGES.c.seq,
+        case((func.length(MESSAGES.c.content) <= _SMALL, MESSAGES.c.content)).label("content"),
+        MESSAGES.c.source,
+    )
+    .where(
+        MESSAGES.c.partition == bindparam("in_partition"),
+        tuple_(MESSAGES.c.position, MESSAGES.c.seq) > tuple_(bindparam("after"), bindparam("after_seq")),
+    )
+    .order_by(MESSAGES.c.position, MESSAGES.c.seq)
+    .limit(bindparam("most"))
+)
 _CONTENT: Final = select(MESSAGES.c.seq, MESSAGES.c.content, MESSAGES.c.source).where(
     MESSAGES.c.seq.in_(bindparam("seqs", expanding=True))
 )
-_RECEIVED: Final = (
+_RECEIVED: Final = Many(
     update(MESSAGES)
-    .where(MESSAGES.c.seq == bindparam("new_seq"), MESSAGES.c.partition == bindparam("in_partition"))
+    .where(MESSAGES.c.seq == bindparam("of_seq"), MESSAGES.c.partition == bindparam("in_partition"))
     .values(
         position=bindparam("new_position"),
         visible_ms=bindparam("new_visible_ms"),
         receives=bindparam("new_receives"),
         first_ms=bindparam("new_first_ms"),
-    )
+    ),
+    *("in_partition", "of_seq", "new_position", "new_visible_ms", "new_receives", "new_first_ms"),
 )
-_DELETE: Final = delete(MESSAGES).where(
-    MESSAGES.c.seq == bindparam("of_seq"),
-    MESSAGES.c.partition == _PARTITION,
-    MESSAGES.c.receives <= bindparam("most_receives"),
+_DELETE: Final = Many(
+    delete(MESSAGES).where(
+        MESSAGES.c.seq == bindparam("of_seq"),
+        MESSAGES.c.partition == _PARTITION,
+        MESSAGES.c.receives <= bindparam("most_receives"),
+    ),
+    *("queue_id", "of_seq", "most_receives"),
 )
 
 
@@ -267,21 +291,11 @@ def insert_messages(tx: Connection, queue_id: int, messages: Sequence[tuple[Entr
 
     Raises IntegrityError when the queue is not there any more.
     """
-    tx.execute(
-        _INSERT,
-        [
-            {
-                "queue_id": queue_id,
-                "new_seq": entry.seq,
-                "new_position": position,
-                "new_visible_ms": entry.visible_ms,
-                "new_sent_ms": entry.sent_ms,
-                "new_group_id": entry.group,
-                "new_content": content,
-            }
-            for entry, position, content in messages
-        ],
-    )
+    values = [
+        (entry.seq, queue_id, position, entry.visible_ms, entry.sent_ms, entry.group, content)
+        for entry, position, content in messages
+    ]
+    _INSERT.execute(tx, values)
 
 
 def entries_after(tx: Connection, partition: int, after: tuple[int, int], most: int) -> list[Entry]:
@@ -290,15 +304,23 @@ def entries_after(tx: Connection, partition: int, after: tuple[int, int], most: 
     return [Entry(*row) for row in tx.execute(_NEXT, values)]
 
 
+def contents_after(tx: Connection, partition: int, after: tuple[int, int], most: int) -> dict[int, Fetched]:
+    """What is there of the messages that `entries_after` tells of, without those that are large."""
+    values = {"in_partition": partition, "after": after[0], "after_seq": after[1], "most": most}
+    rows = tx.execute(_AHEAD, values)
+    return {seq: Fetched(content, source) for seq, content, source in rows if content is not None}
+
+
 def in_flight(tx: Connection, partition: int, now_ms: int) -> list[Entry]:
     """The messages of a standard queue that were received and are not visible yet."""
     there = (MESSAGES.c.partition == partition, MESSAGES.c.position > now_ms, MESSAGES.c.receives > 0)
     return [Entry(*row) for row in tx.execute(select(*_ENTRY).where(*there))]
 
 
-def delays(tx: Connection, partition: int, now_ms: int) -> list[tuple[int, int]]:
-    """How many messages become visible for the first time at which moment after now."""
-    there = (MESSAGES.c.partition == partition, MESSAGES.c.visible_ms > now_ms, MESSAGES.c.receives == 0)
+def delays(tx: Connection, partition: int, now_ms: int, longest_ms: int) -> list[tuple[int, int]]:
+    """How many messages become visible for the first time at which moment after now; no delay is longer than that."""
+    recent = (MESSAGES.c.partition == partition, MESSAGES.c.sent_ms > now_ms - longest_ms)
+    there = (*recent, MESSAGES.c.visible_ms > now_ms, MESSAGES.c.receives == 0)
     query = select(MESSAGES.c.visible_ms, func.count()).where(*there).group_by(MESSAGES.c.visible_ms)
     return [(at, count) for at, count in tx.execute(query)]
 
@@ -322,9 +344,7 @@ def contents(tx: Connection, seqs: Sequence[int]) -> dict[int, Fetched]:
 
 def keep_receives(tx: Connection, partition: int, receives: Sequence[Receive]) -> None:
     """How often messages were received and when they are visible again."""
-    if receives:
-        values = [{"in_partition": partition, **{f"new_{k}": v for k, v in one._asdict().items()}} for one in receives]
-        tx.execute(_RECEIVED, values)
+    _RECEIVED.execute(tx, [(partition, *one) for one in receives])
 
 
 def delay_again(tx: Connection, partition: int, delay_ms: int) -> None:
@@ -335,8 +355,7 @@ def delay_again(tx: Connection, partition: int, delay_ms: int) -> None:
 
 def delete_messages(tx: Connection, queue_id: int, receipts: Sequence[tuple[int, int]]) -> int:
     """Deletes messages that were not received more often than each receipt says; how many were there."""
-    values = [{"queue_id": queue_id, "of_seq": seq, "most_receives": receives} for seq, receives in receipts]
-    return tx.execute(_DELETE, values).rowcount
+    return _DELETE.execute(tx, [(queue_id, seq, receives) for seq, receives in receipts])
 
 
 def remove_messages(tx: Connection, partition: int, seqs: Sequence[int]) -> int:

@@ -200,6 +200,9 @@ class StandardQueue:
         heap = self._ready.get(group)
         if heap:
             heapq.heappush(self._order, (self._rank(group), heap[0], group or "", group))
+            if len(self._order) > 2 * len(self._ready) + self.window:
+                self._order = [(self._rank(each), keys[0], each or "", each) for each, keys in self._ready.items()]
+                heapq.heapify(self._order)
 
     def _rank(self, group: str | None) -> int:
         return 0 if group is None else self._group_flights.get(group, 0) // _RANK

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from lambent.services.sqs import fifo, standard
 from lambent.services.sqs.entries import Entry, State
 from lambent.services.sqs.fifo import FifoQueue
-from lambent.services.sqs.live import Contents
+from lambent.services.sqs.live import Contents, Told
 from lambent.services.sqs.messages import Content
 from lambent.services.sqs.standard import StandardQueue
 
@@ -132,7 +132,7 @@ class Cores(RuleBasedStateMachine):
             locked |= {entry.group for entry in taken}
             waiting = {k.group: k for k in sorted(self.messages.values(), key=lambda k: -k.seq)}
             left = [k for k in left if k.group not in locked and waiting[k.group] is k]
-            if len(self.core.entries) >= self.core.max_known:
+            if taken or len(self.core.entries) >= self.core.max_known:  # the store is asked when nothing else is left
                 left = [k for k in left if k.seq in self.core.entries]
         assert not left, "a visible message was not given out"
 
@@ -210,7 +210,10 @@ class Cores(RuleBasedStateMachine):
         assert set(self.core.entries) <= set(self.messages), "a message that ended is still known"
         self.core.settle(self.now)
         self.settle()
-        assert self.core.in_flight == sum(known.in_flight for known in self.messages.values())
+        in_flight = [known.seq for known in self.messages.values() if known.in_flight]
+        if self.is_fifo and self.core.horizon is not None:  # after a start, what is behind is found when it is loaded
+            in_flight = [seq for seq in in_flight if seq <= self.core.horizon]
+        assert self.core.in_flight == len(in_flight)
         flying = [entry for entry in self.core.entries.values() if entry.state is State.IN_FLIGHT]
         assert len(flying) == self.core.in_flight
 
@@ -285,15 +288,19 @@ def test_memory_is_bounded():
 def test_bodies_in_memory_are_bounded_however_small_they_are():
     contents = Contents(100_000)
     for seq in range(1_000):
-        contents.put(seq, Content(str(seq), "x", "", "", size=1))
+        contents.put(seq, Told(Content(str(seq), "x", "", "", size=1)))
     assert 50 < len(contents) < 100
     assert contents.get(0) is None
     assert contents.get(999) is not None
-    contents.put(1_000, Content("", "x" * 100_000, "", "", size=100_000))
+    contents.put(1_000, Told(Content("", "x" * 100_000, "", "", size=100_000)))
     assert len(contents) == 0
-    contents.put(1_001, Content("", "x", "", "", size=1))
+    for _ in range(1_000):  # read again and again
+        contents.put(1_001, Told(Content("", "x", "", "", size=1)))
+    assert len(contents) == 1
     contents.drop([1_001, 5])
     assert len(contents) == 0
+    contents.put(1_002, Told(Content("", "x" * 90_000, "", "", size=90_000)))
+    assert len(contents) == 1
 
 
 def test_no_more_than_the_documented_number_is_in_flight():

@@ -30,6 +30,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = ""
     request_id: str = ""
     trace_header: str | None = None  # X-Amzn-Trace-Id, handed on to the function that is invoked
+    is_inside: bool = False  # asked from an execution environment
 
     @property
     def scope(self) -> Scope:

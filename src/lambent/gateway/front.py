@@ -48,10 +48,12 @@ class Front:
         log: Log,
         pages: Mapping[str, Page],
         url_page: UrlPage,
+        is_inside: bool = False,
     ) -> None:
         self.dispatch = dispatch
         self.authenticator = authenticator
         self._log = log
+        self._is_inside = is_inside
         self._pages = dict(sorted(pages.items(), key=lambda page: -len(page[0])))
         self._url_page = url_page
 
@@ -97,7 +99,7 @@ class Front:
                 way.service,
                 way.operation,
                 parse(way, request),
-                caller=_caller(identity, request, request_id),
+                caller=_caller(identity, request, request_id, is_inside=self._is_inside),
             )
             return serialize(way, result, request_id)
         except ApiError as error:
@@ -174,7 +176,7 @@ async def _with_body(request: HttpRequest, read: Read) -> HttpRequest:
     return request.with_body(body)
 
 
-def _caller(identity: Identity, request: HttpRequest, request_id: str) -> Caller:
+def _caller(identity: Identity, request: HttpRequest, request_id: str, *, is_inside: bool) -> Caller:
     return Caller(
         account=identity.account,
         region=identity.region,
@@ -184,6 +186,7 @@ def _caller(identity: Identity, request: HttpRequest, request_id: str) -> Caller
         base_url=f"http://{request.headers.get('host', 'localhost')}",
         request_id=request_id,
         trace_header=request.headers.get("x-amzn-trace-id"),
+        is_inside=is_inside,
     )
 
 

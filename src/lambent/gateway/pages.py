@@ -125,6 +125,20 @@ def queue_page(peek: Callable[[str, int], Awaitable[list[dict[str, Any]] | None]
     return page
 
 
+def certificate_page(certificate: Callable[[str], Awaitable[bytes | None]]) -> Page:
+    """`GET /_lambent/sns/….pem`: the certificate that notifications are verified with."""
+
+    async def page(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return _only("GET")
+        found = await certificate(request.path)
+        if found is None:
+            return _json(404, {"error": "There is no such certificate."})
+        return HttpResponse(200, [("content-type", "application/x-pem-file")], found)
+
+    return page
+
+
 def _time(clock: Clock) -> dict[str, Any]:
     now_ms = clock.now_ms()
     moment = datetime.fromtimestamp(now_ms // 1000, UTC)

@@ -33,7 +33,7 @@ from lambent.engine.variables import PROXY_URL, Place
 from lambent.gateway.authenticate import Authenticator
 from lambent.gateway.front import Front, Page
 from lambent.gateway.listen import Gateway
-from lambent.gateway.pages import health_page, queue_page, reset_page, starts_page, time_page
+from lambent.gateway.pages import certificate_page, health_page, queue_page, reset_page, starts_page, time_page
 from lambent.node.platform import Ground, Platform, open_platform
 from lambent.node.start import (
     Probe,
@@ -166,7 +166,8 @@ class Node:
         self._launchers = Launchers(self._open_launcher, self.log)
         async with asyncio.TaskGroup() as self._tasks, self._egress_running():
             self._platform = await self._start_platform(None if self.config.ephemeral else folder)
-            self._fronts = [self._front(self._pages()), self._front({"/_lambent/code/": self._code_page})]
+            pages = {"/_lambent/code/": self._code_page, "/_lambent/sns/": certificate_page(self._certificate)}
+            self._fronts = [self._front(self._pages()), self._front(pages, is_inside=True)]
             outside, inside = self._fronts
             async with Gateway.open(outside, inside, self.log) as self._gateway:
                 warming = self._tasks.create_task(self._warm_up(), name="node.warm_up")
@@ -282,8 +283,15 @@ class Node:
 
     # The front
 
-    def _front(self, pages: Mapping[str, Page]) -> Front:
-        return Front(self._platform.dispatch, self._authenticator(), log=self.log, pages=pages, url_page=self._url_page)
+    def _front(self, pages: Mapping[str, Page], *, is_inside: bool = False) -> Front:
+        return Front(
+            self._platform.dispatch,
+            self._authenticator(),
+            log=self.log,
+            pages=pages,
+            url_page=self._url_page,
+            is_inside=is_inside,
+        )
 
     def _authenticator(self) -> Authenticator:
         return Authenticator(self.config.region, self._platform.sts.identity)
@@ -294,6 +302,7 @@ class Node:
             "/_lambent/health": health_page(self.health),
             "/_lambent/queue": queue_page(self._peek if self.config.auth == "open" else None),
             "/_lambent/reset": reset_page(self.reset if self.config.ephemeral else None),
+            "/_lambent/sns/": certificate_page(self._certificate),
             "/_lambent/starts": starts_page(self._starts if self.config.auth == "open" else None),
             "/_lambent/time": time_page(lambda: self.clock, may_advance=self.config.ephemeral),
         }
@@ -303,6 +312,9 @@ class Node:
 
     async def _peek(self, arn: str, most: int) -> list[dict[str, Any]] | None:
         return await self._platform.queues.peek(arn, most)
+
+    async def _certificate(self, path: str) -> bytes | None:
+        return await self._platform.topics.certificate(path)
 
     async def _url_page(self, target: UrlTarget, request: HttpRequest, request_id: str) -> HttpResponse:
         return await self._platform.functions.url_page(target, request, request_id)

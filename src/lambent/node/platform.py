@@ -26,6 +26,7 @@ from lambent.services.iam.service import Iam
 from lambent.services.lambda_.identities import Identities
 from lambent.services.lambda_.service import Lambda
 from lambent.services.logs.service import Logs
+from lambent.services.sns.service import Sns
 from lambent.services.sqs.service import Sqs
 from lambent.services.sts.service import Sts
 from lambent.store.database import Database
@@ -38,6 +39,7 @@ _SERVICES: Final[dict[str, Any]] = {
     "iam": Iam,
     "lambda": Lambda,
     "logs": Logs,
+    "sns": Sns,
     "sqs": Sqs,
     "sts": Sts,
 }
@@ -61,6 +63,7 @@ class Platform:
     sts: Sts
     functions: Lambda
     queues: Sqs
+    topics: Sns
     engine: Engine
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -97,6 +100,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         iam = Iam(database=main, clock=ground.clock)
         sts = Sts(secret=folder.secret, clock=ground.clock, call=dispatch.call)
         sqs = _queues(ground, main, cloudwatch)
+        sns = _topics(ground, main, cloudwatch, folder, dispatch)
         metrics = FunctionMetrics(cloudwatch.record)
         engine = _engine(ground, logs, sts, metrics)
         events = EventQueue(
@@ -121,12 +125,14 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
             identities=Identities(issued=sts.identity, secret_key=sts.secret_key, permissions=iam.permissions),
         )
         await sqs.load()
+        await sns.load()
         await functions.load()
         tables |= {
             "cloudwatch": cloudwatch.operations(),
             "iam": iam.operations(),
             "lambda": functions.operations(),
             "logs": logs.operations(),
+            "sns": sns.operations(),
             "sqs": sqs.operations(),
             "sts": sts.operations(),
         }
@@ -140,10 +146,10 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         await stack.enter_async_context(_running("engine", engine.run))
         await engine.ready.wait()
         serve_events = partial(events.run, functions.asynchronous)
-        workers: _Workers = {"event_queue": serve_events, "lambda": functions.run}
+        workers: _Workers = {"event_queue": serve_events, "lambda": functions.run, "sns": sns.run}
         for name, run in workers.items():
             await stack.enter_async_context(_running(name, partial(supervise, name, run, ground.log)))
-        yield Platform(dispatch=dispatch, sts=sts, functions=functions, queues=sqs, engine=engine)
+        yield Platform(dispatch=dispatch, sts=sts, functions=functions, queues=sqs, topics=sns, engine=engine)
 
 
 def _queues(ground: Ground, main: Database, cloudwatch: CloudWatch) -> Sqs:
@@ -153,6 +159,18 @@ def _queues(ground: Ground, main: Database, cloudwatch: CloudWatch) -> Sqs:
         log=ground.log,
         record=cloudwatch.record,
         name_kept_s=ground.config.queue_name_kept_s,
+    )
+
+
+def _topics(ground: Ground, main: Database, cloudwatch: CloudWatch, folder: DataFolder, dispatch: Dispatch) -> Sns:
+    return Sns(
+        database=main,
+        folder=folder.path / "sns",
+        call=dispatch.call,
+        clock=ground.clock,
+        log=ground.log,
+        endpoint=ground.place.endpoint_url,
+        record=cloudwatch.record,
     )
 
 

@@ -27,6 +27,8 @@ _DATED: Final = re.compile(r"/\d{4}-\d\d-\d\d/", re.ASCII)
 _SHOWN: Final = 120
 # Who is meant by an unsigned request of the query protocol to the address of a queue, which need not say a version.
 _QUEUE: Final = ("sqs",)
+# Addresses that SNS puts into its messages say no version either.
+_IN_MESSAGES: Final = {"ConfirmSubscription": ("sns",), "Unsubscribe": ("sns",)}
 _QUEUE_PATH: Final = re.compile(r"/[0-9]{12}/[A-Za-z0-9_-]+(?:\.fifo)?", re.ASCII)
 
 
@@ -126,7 +128,7 @@ def _action(request: HttpRequest) -> tuple[str, str] | None:
 
 def _query_route(action: tuple[str, str], services: tuple[str, ...]) -> Route:
     name, version = action
-    for service in services or QUERY_VERSIONS.get(version, ()):
+    for service in services or QUERY_VERSIONS.get(version, ()) or _IN_MESSAGES.get(name, ()):
         model = models.service(service)
         if QUERY in model.protocols and name in model.operations:
             return Route(service, name, QUERY, {})

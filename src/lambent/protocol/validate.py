@@ -20,8 +20,12 @@ _CODES: Final = {
     "ecr": "InvalidParameterException",  # ECR API Reference, errors of each operation
     "logs": "InvalidParameterException",  # CloudWatch Logs API Reference, errors of each operation
     "route53": "InvalidInput",  # Route 53 API Reference, errors of each operation
+    "sns": "InvalidParameter",  # SNS API Reference, errors of each operation
     "s3": "InvalidArgument",  # S3 API Reference, "Error responses"
 }
+
+_SQS_MISSING: Final = "The request must contain the parameter {}."
+_SNS_MISSING: Final = "Invalid parameter: {} Reason: no value for required parameter"
 
 Validate = Callable[[dict[str, Any]], None]
 
@@ -51,7 +55,9 @@ def compile_validate(model: ServiceModel, operation: str) -> Validate:
         return _with_runtime(_validator(check, code))
     if model.name == "sqs" and shape is not None:
         check = _constraints(without_names(model)).check(shape) or check
-        return _with_sqs_words(shape.required, _validator(check, code))
+        return _with_missing(shape.required, "MissingParameter", _SQS_MISSING, _validator(check, code))
+    if model.name == "sns" and shape is not None:
+        return _with_missing(shape.required, "InvalidParameter", _SNS_MISSING, _validator(check, code))
     return _validator(check, code)
 
 
@@ -97,13 +103,13 @@ def _with_runtime(validate_params: Validate) -> Validate:
     return validate_with_runtime
 
 
-def _with_sqs_words(required: list[str], validate_params: Validate) -> Validate:
-    """SQS has an older way to say that a parameter is missing. Source: SQS API Reference, "Common Errors"."""
+def _with_missing(required: list[str], code: str, words: str, validate_params: Validate) -> Validate:
+    """SQS and SNS have older ways to say that a parameter is missing. Source: "Common Errors" of their references."""
 
     def validate_with_missing(params: Mapping[str, Any]) -> None:
         for name in required:
             if params.get(name) is None:
-                raise ApiError("MissingParameter", f"The request must contain the parameter {name}.")
+                raise ApiError(code, words.format(name))
         validate_params(dict(params))
 
     return validate_with_missing

@@ -14,6 +14,10 @@ _READS_ALL = {
     ("lambent.services.lambda_.mappings.rows", "everything"),  # at start
     ("lambent.services.logs.rows", "groups_with_retention"),  # every ten minutes
     ("lambent.services.logs.rows", "tombstones"),  # whatever was deleted and has not been removed yet
+    ("lambent.services.sns.rows", "all_topics"),  # at start
+    ("lambent.services.sns.rows", "all_subscriptions"),  # at start
+    ("lambent.services.sns.rows", "waited_for"),  # at start
+    ("lambent.services.sns.rows", "collect"),  # at start
     ("lambent.services.sqs.rows", "all_queues"),  # at start
     ("lambent.services.sqs.rows", "move_tasks"),  # at start
     ("lambent.services.sqs.rows", "_go_back"),  # at start, when the clock was set back

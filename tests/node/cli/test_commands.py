@@ -178,7 +178,7 @@ def test_coverage_is_what_the_node_answers(run, lambent):
     one = json.loads(run("coverage", "sts", "--json").stdout)
     assert one == found["sts"]
     assert {"AssumeRole", "GetCallerIdentity"} <= set(one["there"])
-    assert json.loads(run("coverage", "sns", "--json").stdout)["there"] == []
+    assert json.loads(run("coverage", "kinesis", "--json").stdout)["there"] == []
     assert run("coverage", "lamda").returncode == 2
 
 

@@ -101,7 +101,7 @@ def test_an_operation_that_is_not_there_yet_says_so(lambent):
 
 def test_a_service_that_is_not_there_yet_says_so(lambent):
     with pytest.raises(ClientError, match="not supported by Lambent yet"):
-        lambent.client("sns").list_topics()
+        lambent.client("kinesis").list_streams()
 
 
 def test_a_signature_without_credential_is_incomplete(ask):

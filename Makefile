@@ -53,7 +53,7 @@ system-packages:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
 
 test: .venv/.stamp-dev system-packages
-	$(BIN)/pytest -m "not long" $(ARGS)
+	$(BIN)/pytest -m "not long" -n auto --dist loadfile $(ARGS)
 
 test-long: .venv/.stamp-dev system-packages
 	$(BIN)/pytest -m long $(ARGS)

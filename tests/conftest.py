@@ -1,9 +1,13 @@
 """`--proof FILE` keeps which test saw which operation answer: see proof.py; `--behaviours FILE`: see behaviours.py."""
 
+import hypothesis
 import pytest
 
 import behaviours
 import proof
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's matter
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_addoption(parser):

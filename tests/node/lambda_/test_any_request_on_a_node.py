@@ -74,7 +74,7 @@ def is_alive(node):
 def test_generated_parameters_are_answered(furnished, lambent, operation):
     statuses = []
 
-    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=5, suppress_health_check=list(HealthCheck))
     @given(params=likely_requests("lambda", operation, LIKELY))
     def ask(params):
         try:
@@ -92,7 +92,7 @@ def test_generated_parameters_are_answered(furnished, lambent, operation):
     assert is_alive(lambent)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"]),
     path=st.lists(

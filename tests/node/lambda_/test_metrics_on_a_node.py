@@ -47,7 +47,7 @@ def functions(lambent):
 
 def total(lambent, name, *, stat="Sum", **dimensions):
     """The value of a metric in the last hours; None where it has no data."""
-    now = datetime.now(UTC)
+    now = datetime.fromtimestamp(lambent.now(), UTC)
     dimensions = [{"Name": key, "Value": value} for key, value in dimensions.items()]
     metric = {"Namespace": "AWS/Lambda", "MetricName": name, "Dimensions": dimensions}
     query = {"Id": "m", "MetricStat": {"Metric": metric, "Period": 86_400, "Stat": stat}}

@@ -390,4 +390,4 @@ def test_whatever_happens_no_event_is_lost(tmp_path: Path) -> None:
     class Here(Events):
         folder = tmp_path
 
-    run_state_machine_as_test(Here, settings=settings(max_examples=30, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(Here, settings=settings(max_examples=30, stateful_step_count=25))

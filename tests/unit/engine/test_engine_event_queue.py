@@ -118,7 +118,7 @@ steps = st.lists(
 )  # seconds before it arrives, how often it is throttled, whether its caller goes away
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps, st.sampled_from([1, 3, 256]), st.sampled_from([0.0, 2.0]))
 def test_each_event_runs_exactly_once_when_nothing_crashes(
     tmp_path_factory: pytest.TempPathFactory, arrivals: list[tuple[int, int, bool]], bound: int, takes_s: float

@@ -492,7 +492,7 @@ def test_a_stream_of_another_invocation_is_refused() -> None:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), st.lists(st.integers(0, 3000), max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_how_a_streamed_body_arrives_does_not_matter(chunks: list[bytes], cuts: list[int]) -> None:
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
     places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
@@ -502,7 +502,7 @@ def test_how_a_streamed_body_arrives_does_not_matter(chunks: list[bytes], cuts: 
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_streamed_body_breaks_the_api(body: bytes) -> None:
     def client(host: str, port: int) -> None:
         with contextlib.suppress(ConnectionError):

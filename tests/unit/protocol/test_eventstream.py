@@ -33,7 +33,7 @@ VALUES: st.SearchStrategy[HeaderValue] = st.one_of(
 )
 
 
-@settings(derandomize=True, database=None, deadline=None)
+@settings(derandomize=True, database=None)
 @given(
     st.lists(st.tuples(st.dictionaries(st.text(min_size=1, max_size=20), VALUES, max_size=4), st.binary(max_size=50)))
 )

@@ -19,9 +19,7 @@ from lambent.protocol.route import Route, route
 from lambent.protocol.serialize import serialize_error
 from lambent.protocol.validate import validate
 
-fixed = settings(
-    max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-)
+fixed = settings(max_examples=150, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 # One operation of each protocol that has nested structures, lists, maps, blobs, numbers and timestamps.
 ROUTES = [

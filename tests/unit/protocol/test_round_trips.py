@@ -128,9 +128,7 @@ def check_error(service: str, protocol: str, code: str, members: Any) -> None:
 def run(strategy: st.SearchStrategy[Any], check: Callable[[Any], None], examples: int) -> None:
     """The same examples each time, so that a failure is found again."""
 
-    @settings(
-        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=examples, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(strategy)
     def checked(value: Any) -> None:
         check(value)

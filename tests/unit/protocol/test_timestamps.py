@@ -54,7 +54,7 @@ def test_what_is_no_moment_is_refused(text: str) -> None:
         timestamps.from_text(text)
 
 
-@settings(derandomize=True, database=None, deadline=None)
+@settings(derandomize=True, database=None)
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_what_is_written_is_read(moment: datetime) -> None:
     assert timestamps.from_text(timestamps.to_iso8601(moment)) == moment

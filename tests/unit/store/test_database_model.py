@@ -116,7 +116,7 @@ class _Dict:
         return 0 if self.balances.pop(name, None) is None else 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.builds(Step, type_of_change, names, names, st.booleans(), st.integers(0, 2)), max_size=25))
 def test_each_caller_is_told_what_happened_and_only_that_is_kept(tmp_path_factory, steps):
     path = tmp_path_factory.mktemp("model") / "test.db"

@@ -119,7 +119,7 @@ def test_labels_tell_queries_apart(tmp_path: Path) -> None:
 _RECORDED = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), max_size=30)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_RECORDED, st.sampled_from([60, 120, 300]), st.integers(-3, 5), st.integers(1, 25), st.integers(1, 7))
 def test_what_comes_back_is_what_was_recorded(recorded, period, first, minutes, most):
     """In any periods, from any start, in pages of any size: each value once, in its period."""

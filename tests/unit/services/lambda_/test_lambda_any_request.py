@@ -121,7 +121,7 @@ def kept(tmp_path_factory):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_any_request_has_an_answer_that_aws_knows(kept, operation):
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     @given(params=likely_requests("lambda", operation, LIKELY))
     def ask(params):
         kept.do(kept.ask(operation, params))

@@ -62,7 +62,7 @@ async def follow(lambda_, steps):
     return published
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(OPERATIONS, max_size=25))
 def test_memory_and_store_agree_after_any_sequence(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("lambda")

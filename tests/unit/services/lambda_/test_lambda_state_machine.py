@@ -352,6 +352,4 @@ class Functions(RuleBasedStateMachine):
 
 
 TestFunctions = Functions.TestCase
-TestFunctions.settings = settings(
-    max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestFunctions.settings = settings(max_examples=30, stateful_step_count=25, suppress_health_check=list(HealthCheck))

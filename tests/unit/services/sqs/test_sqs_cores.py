@@ -248,7 +248,7 @@ TestStandardWithSmallWindows = SmallWindows.TestCase
 TestFifoWithSmallWindows = SmallFifoWindows.TestCase
 TestFifoWithSmallWindows.settings = TestStandard.settings = TestFifo.settings = (
     TestStandardWithSmallWindows.settings
-) = settings(max_examples=50, stateful_step_count=40, deadline=None)
+) = settings(max_examples=50, stateful_step_count=40)
 
 
 def test_a_quiet_group_does_not_wait_behind_a_noisy_one():

@@ -714,13 +714,18 @@ class Bench:
         name = f"bench-async-{self.tag}"
         self.counter.group = f"/aws/lambda/{name}"
         await asyncio.to_thread(self.create, name, make_zip({"index.py": COUNT_PY}), env=self.counter.env())
-        todo, errs, acks = iter(range(n)), {}, []
+        # Each is signed once, as everywhere here, and ahead: what is measured is the server.
+        path, kind = self.c.invoke_path(name), (("X-Amz-Invocation-Type", "Event"),)
+        todo = iter([self.c.request(path, json.dumps({"id": f"a{i}"}).encode(), kind) for i in range(n)])
+        errs, acks = {}, []
         m, t = self.meter(), NOW()
 
         async def worker():
             conn = await self.c.connect()
-            for i in todo:
-                ms, s, h, b, conn = await self.one(conn, name, {"id": f"a{i}"}, (("X-Amz-Invocation-Type", "Event"),))
+            for raw in todo:
+                began = NOW()
+                s, h, b, conn = await self.c.send(conn, raw, 120)
+                ms = (NOW() - began) * 1e3
                 if s == 202:
                     acks.append(ms)
                 else:

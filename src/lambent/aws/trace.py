@@ -15,6 +15,8 @@ def new_trace(now_s: float) -> str:
 
 def part(header: str, name: str) -> str | None:
     """The value of `name=...` in a header, if it is there."""
+    if name not in header:
+        return None
     for field in header.split(";"):
         key, equals, value = field.partition("=")
         if equals and key.strip() == name:
@@ -25,6 +27,8 @@ def part(header: str, name: str) -> str | None:
 
 def with_part(header: str, name: str, value: str) -> str:
     """The header with `name=value` at its end, in the place of what it said before."""
+    if header and name not in header and not header.endswith(";"):
+        return f"{header};{name}={value}"
     kept = [field for field in header.split(";") if field and field.partition("=")[0].strip() != name]
     return ";".join([*kept, f"{name}={value}"])
 

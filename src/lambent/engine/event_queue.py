@@ -8,11 +8,12 @@ Source: AWS Lambda Developer Guide, "Invoking a Lambda function asynchronously";
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from lambent.aws.caller import Scope
@@ -20,6 +21,7 @@ from lambent.aws.errors import ApiError
 from lambent.clock import Clock
 from lambent.engine import retries, rows
 from lambent.engine.admission import throttled
+from lambent.engine.event_ledger import EventLedger
 from lambent.engine.metrics import FunctionMetrics, Resource
 from lambent.engine.retries import Ended, Outcome, Retries, SoFar
 from lambent.engine.rows import Delivery, Event, Response
@@ -62,6 +64,7 @@ class EventQueue:
     stop_grace_s: float = 10.0
     """How long events that are running may go on when the queue stops; then they run again at the next start."""
 
+    _ledger: EventLedger = field(init=False)
     _functions: Functions = field(init=False)
     _wake: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _running: dict[int, "asyncio.Task[None]"] = field(init=False, default_factory=dict)
@@ -69,6 +72,9 @@ class EventQueue:
     _ended: set[int] = field(init=False, default_factory=set)  # since the last reading began
     _highest_read: int = field(init=False, default=0)  # of the events that were started from a reading
     _has_backlog: bool = field(init=False, default=True)  # events on disk that nobody has looked at
+
+    def __post_init__(self) -> None:
+        self._ledger = EventLedger(self.database, self._arrived)
 
     @property
     def _refill_at(self) -> int:
@@ -101,11 +107,8 @@ class EventQueue:
             trace_header=trace_header,
         )
 
-        def change(tx: Connection) -> Event:
-            return replace(event, id=rows.insert_event(tx, event))
-
         try:
-            await self.database.write(change, committed=self._arrived)
+            await self._ledger.add(event)
         except DatabaseBusyError:
             raise throttled("CallerRateLimitExceeded") from None
 
@@ -247,7 +250,7 @@ class EventQueue:
         """Nobody is left who could say what is to become of it."""
         self.log.warning("event.dropped", function=event.function_arn, request_id=event.request_id, code=error.code)
         self._count(event, "AsyncEventsDropped")
-        await self._write(lambda tx: rows.delete_event(tx, event.id))
+        await self._insist(lambda: self._ledger.remove(event.id))
 
     async def _end(self, event: Event, condition: str) -> Event | None:
         """It will not run again. The event with whoever is to hear of that, if anybody is."""
@@ -256,7 +259,7 @@ class EventQueue:
             self.log.info("event.ended", function=event.function_arn, request_id=event.request_id, condition=condition)
         pending = tuple(self._functions.deliveries(event, condition))
         if not pending:
-            await self._write(lambda tx: rows.delete_event(tx, event.id))
+            await self._insist(lambda: self._ledger.remove(event.id))
             return None
         now_ms = self.clock.now_ms()
         ended = replace(event, condition=condition, ended_ms=now_ms, visible_ms=now_ms, pending=pending, deferrals=0)
@@ -284,7 +287,7 @@ class EventQueue:
             if left and delivery is not event.pending[-1]:  # a crash must not deliver this one again
                 await self._write(partial(rows.update_event, event=replace(event, pending=tuple(left))))
         if again_ms is None:
-            await self._write(lambda tx: rows.delete_event(tx, event.id))
+            await self._insist(lambda: self._ledger.remove(event.id))
         else:
             await self._keep(replace(event, pending=tuple(left), deferrals=tries, visible_ms=again_ms))
 
@@ -306,10 +309,13 @@ class EventQueue:
         self._has_backlog = True  # when to look again has changed
 
     async def _write(self, change: Callable[[Connection], None]) -> None:
+        await self._insist(lambda: self.database.write(change))
+
+    async def _insist(self, write: Callable[[], Awaitable[None]]) -> None:
         """Commits a step of an event, however far behind the store is: else it would happen twice."""
         while True:
             try:
-                return await self.database.write(change)
+                return await write()
             except DatabaseBusyError:
                 await self.clock.sleep(_STORE_BUSY_S)
 

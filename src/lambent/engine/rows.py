@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 
@@ -71,8 +72,7 @@ class Delivery:
     failure_metric: str  # counts each try that failed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """An asynchronous invocation that was acknowledged: it is to run, or it has ended and somebody is to hear of it."""
 
     id: int = 0
@@ -93,6 +93,23 @@ class Event:
 
 
 _INSERT: Final = insert(EVENTS)
+# One statement for a whole group, and one step of it, as for log lines. Rows are arrays in the order of these columns.
+_ASKED: Final = (
+    "account, region, function_arn, qualifier, request_id, arrived_ms, visible_ms, trace_header, payload, deferrals"
+)
+_INSERT_GROUP: Final = {
+    "sqlite": text(
+        f"INSERT INTO engine_events ({_ASKED}) SELECT "
+        + ", ".join(f"json_extract(value, '$[{at}]')" for at in range(8))
+        + ", CAST(json_extract(value, '$[8]') AS BLOB), 0 FROM json_each(:group)"
+    ),
+    "postgresql": text(
+        f"INSERT INTO engine_events ({_ASKED}) SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, "
+        "CAST(value ->> 5 AS bigint), CAST(value ->> 6 AS bigint), value ->> 7, convert_to(value ->> 8, 'UTF8'), 0 "
+        "FROM json_array_elements(CAST(:group AS json)) RETURNING id"
+    ),
+}
+_LONGEST_IN_GROUP: Final = 65_536  # bytes of a payload: JSON within JSON is read twice
 _DUE: Final = (
     select(EVENTS.c.id)
     .where(EVENTS.c.visible_ms <= bindparam("now_ms"))
@@ -112,6 +129,13 @@ _UPDATE: Final = (
     )
 )
 _DELETE: Final = delete(EVENTS).where(EVENTS.c.id == bindparam("event_id"))
+_DELETE_GROUP: Final = {
+    "sqlite": text("DELETE FROM engine_events WHERE id IN (SELECT value FROM json_each(:ids))"),
+    "postgresql": text(
+        "DELETE FROM engine_events "
+        "WHERE id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)))"
+    ),
+}
 
 
 def insert_event(tx: Connection, event: Event) -> int:
@@ -135,6 +159,31 @@ def insert_event(tx: Connection, event: Event) -> int:
     key = result.inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def insert_events(tx: Connection, events: Sequence[Event]) -> Sequence[int]:
+    """Keeps a group of events, each of which has not run yet; their ids, in the same order."""
+    texts = [_text(event.payload) for event in events]
+    if len(events) == 1 or None in texts:
+        return [insert_event(tx, event) for event in events]
+    group = [
+        (
+            *event.scope,
+            event.function_arn,
+            event.qualifier,
+            event.request_id,
+            event.arrived_ms,
+            event.visible_ms,
+            event.trace_header,
+            payload,
+        )
+        for event, payload in zip(events, texts, strict=True)
+    ]
+    result = tx.execute(_INSERT_GROUP[tx.dialect.name], {"group": msgspec.json.encode(group).decode()})
+    if tx.dialect.name != "sqlite":
+        return [row[0] for row in result]
+    last = result.lastrowid  # nobody else writes between these rows
+    return range(last - len(events) + 1, last + 1)
 
 
 def due_ids(tx: Connection, now_ms: int, limit: int) -> Sequence[int]:
@@ -192,6 +241,21 @@ def update_event(tx: Connection, event: Event) -> None:
 def delete_event(tx: Connection, event_id: int) -> None:
     """Forgets an event."""
     tx.execute(_DELETE, {"event_id": event_id})
+
+
+def delete_events(tx: Connection, event_ids: Sequence[int]) -> None:
+    """Forgets a group of events."""
+    tx.execute(_DELETE_GROUP[tx.dialect.name], {"ids": msgspec.json.encode(list(event_ids)).decode()})
+
+
+def _text(payload: bytes) -> str | None:
+    """A payload that can stand in JSON as a string, as payloads can that are JSON themselves; None where it cannot."""
+    if len(payload) > _LONGEST_IN_GROUP or b"\0" in payload:  # where SQLite's JSON functions end a string
+        return None
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _written(value: Any) -> bytes | None:

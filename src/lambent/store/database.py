@@ -109,6 +109,16 @@ class Database:
         Raises:
             DatabaseBusyError: the writer is over a second behind.
         """
+        return await self.hand_in(change, committed=committed)
+
+    def hand_in(
+        self, change: Callable[[Connection], T], *, committed: Callable[[T], None] | None = None
+    ) -> "asyncio.Future[T]":
+        """`write` without waiting: the future has what it returns or raises.
+
+        Raises:
+            DatabaseBusyError: as `write`.
+        """
         self._check_open()
         if len(self._waiting) >= _MAX_WAITING:
             raise DatabaseBusyError(f"{len(self._waiting)} changes wait for {self.path.name}; try again later")
@@ -116,7 +126,7 @@ class Database:
         self._waiting.append(_Change(change, done, cast("Callable[[Any], None] | None", committed)))
         if self._writing is None:
             self._start_batch()
-        return await done
+        return done
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """What the query returns; all its statements see the same commit, the last one or a later.

@@ -112,7 +112,10 @@ def _concrete(kind):
 
 
 def _made_up_record(kind, rng):
-    assert dataclasses.is_dataclass(kind) or hasattr(kind, "_fields"), f"say how to make a {kind}"
-    names = [one.name for one in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields
+    if dataclasses.is_dataclass(kind):
+        names = [one.name for one in dataclasses.fields(kind)]
+    else:
+        names = getattr(kind, "_fields", None) or getattr(kind, "__struct_fields__", None)
+    assert names, f"say how to make a {kind}"
     hints = typing.get_type_hints(kind)
     return kind(**{name: _made_up(hints[name], rng) for name in names})

@@ -24,6 +24,8 @@ _READS_ALL = {
     ("lambent.services.sqs.rows", "next_epoch"),  # the same
     ("lambent.services.sqs.rows", "collect"),  # any one of what was deleted and has not been removed yet
     ("lambent.services.logs.rows", "insert_events"),  # json_each over the batch itself
+    ("lambent.engine.rows", "insert_events"),  # the same
+    ("lambent.engine.rows", "delete_events"),  # the same
 }
 
 

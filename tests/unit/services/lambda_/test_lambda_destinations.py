@@ -2,12 +2,12 @@
 
 import json
 import re
-from dataclasses import replace
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lambent.aws.arn import Arn
 from lambent.aws.caller import Scope

@@ -67,6 +67,10 @@ class Config:
     """The account's limit of concurrent executions, as a quota increase would raise it. Ten times as many synchronous
     requests a second are let in."""
 
+    private_endpoints: Literal["auto", "yes", "no"] = "auto"
+    """Whether topics deliver over HTTP to addresses of this machine and of private networks: `auto` is only while the
+    node listens on loopback alone. What a function subscribes is on the internet in any case."""
+
     queue_name_kept_s: int = 0
     """For how long the name of a deleted queue is taken, in seconds: on AWS 60."""
 

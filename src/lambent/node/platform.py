@@ -17,7 +17,7 @@ from lambent.engine.metrics import FunctionMetrics
 from lambent.engine.runtimes import Runtimes
 from lambent.engine.settings import Settings
 from lambent.engine.variables import Place
-from lambent.node.start import StartRefused
+from lambent.node.start import StartRefused, is_loopback
 from lambent.observe.log import Log
 from lambent.observe.supervise import supervise
 from lambent.protocol.validate import validate
@@ -171,7 +171,14 @@ def _topics(ground: Ground, main: Database, cloudwatch: CloudWatch, folder: Data
         log=ground.log,
         endpoint=ground.place.endpoint_url,
         record=cloudwatch.record,
+        has_private_endpoints=_has_private_endpoints(ground.config),
     )
+
+
+def _has_private_endpoints(config: Config) -> bool:
+    if config.private_endpoints != "auto":
+        return config.private_endpoints == "yes"
+    return is_loopback(config.host)
 
 
 def _engine(ground: Ground, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> Engine:

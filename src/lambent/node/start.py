@@ -36,7 +36,7 @@ class StartRefused(Exception):
 
 def check_address(config: Config) -> None:
     """Raises StartRefused for an address that others can reach while anybody is let in."""
-    if config.insecure or config.auth != "open" or _is_loopback(config.host):
+    if config.insecure or config.auth != "open" or is_loopback(config.host):
         return
     raise StartRefused(
         f"{config.host} is reachable from other machines, and any credentials are taken (auth is open).",
@@ -44,7 +44,8 @@ def check_address(config: Config) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
     if host == "localhost":
         return True
     try:
@@ -63,7 +64,7 @@ async def walls_for(config: Config, probe: Probe) -> tuple[Walls, list[str]]:
     wrong = [finding for finding in findings if not finding.ok and finding.name not in _EXTRAS]
     reasons = "; ".join(f"{finding.name}: {finding.detail}" for finding in wrong)
     remedy = next((finding.remedy for finding in wrong if finding.remedy), "")
-    if config.isolation == "namespaces" or not _is_loopback(config.host):
+    if config.isolation == "namespaces" or not is_loopback(config.host):
         raise StartRefused(
             f"functions cannot be isolated here ({reasons}).",
             f"{remedy}\n`lambent doctor` says more. --isolation process runs them without walls: trusted code only.",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from lambent.aws.arn import Arn
 from lambent.aws.errors import ApiError
 from lambent.observe import points
-from lambent.services.sns import delivery_policy, messages, rows, to_function, to_queue
+from lambent.services.sns import delivery_policy, messages, rows, to_function, to_http, to_queue
 from lambent.services.sns.delivery_policy import MANAGED
 from lambent.services.sns.live import LiveSubscription, LiveTopic
 from lambent.services.sns.messages import Message
@@ -91,7 +91,14 @@ async def send(service: "Sns", live: LiveSubscription, message: Message, seq: in
             return await to_queue.send(service, live.subscription, message, seq)
         case "lambda":
             return await to_function.send(service, live.subscription, message)
+        case "http" | "https":
+            return await to_http.send(service, live, message, seq)
     raise ApiError("EndpointDisabled", f"Lambent does not deliver over {live.subscription.protocol}.")
+
+
+def is_busy(failure: ApiError) -> bool:
+    """Whether the endpoint may take the message later."""
+    return not failure.members.get("is_final", failure.code not in _BUSY)
 
 
 def _after(
@@ -100,7 +107,7 @@ def _after(
     attempts = delivery.attempts + 1
     is_http = live.subscription.is_http
     retry = delivery_policy.of_subscription(topic.topic, live.subscription).retry if is_http else MANAGED
-    wait_s = retry.wait_s(attempts) if failure.code in _BUSY else None
+    wait_s = retry.wait_s(attempts) if is_busy(failure) else None
     now_ms = service.clock.now_ms()
     if wait_s is not None:
         return delivery._replace(attempts=attempts, due_ms=now_ms + int(wait_s * 1000))
@@ -134,7 +141,7 @@ async def _to_dead_letters(
         await service.call("sqs", "SendMessage", letter, caller=sender(target, message.trace_header))
     except ApiError as error:
         attempts = delivery.attempts + 1
-        wait_s = MANAGED.wait_s(attempts) if error.code in _BUSY else None
+        wait_s = MANAGED.wait_s(attempts) if is_busy(error) else None
         if wait_s is not None:
             return delivery._replace(attempts=attempts, due_ms=service.clock.now_ms() + int(wait_s * 1000))
         service.count(topic.topic, "NumberOfNotificationsFailedToRedriveToDlq")

@@ -60,12 +60,12 @@ class Deliverer:
     async def run(self, lanes: Callable[[list[int]], list["Lane"]]) -> None:
         """Delivers until cancelled. `lanes` finds those of subscriptions."""
         await self.database.write(rows.collect)
-        waiting = lanes(await self.database.read(rows.waited_for))
+        ids = await self.database.read(rows.waited_for)
         try:
             async with asyncio.TaskGroup() as self.tasks:
                 for name, work in (("sns.forget", self._forget), ("sns.wake", self._wake)):
                     self.tasks.create_task(supervise(name, work, self.log), name=name)
-                for lane in waiting:
+                for lane in lanes(ids):
                     lane.look()
         finally:
             self.tasks = None

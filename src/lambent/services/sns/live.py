@@ -17,6 +17,8 @@ class LiveSubscription:
     lane: Lane
     filter: Filter | None = None
     is_gone: bool = False
+    next_turn: float = 0.0
+    """When the next message may be sent, by the clock, where a throttle policy says how many."""
 
     def __post_init__(self) -> None:
         self.filter = filters.of(self.subscription)
@@ -29,6 +31,26 @@ class LiveSubscription:
     def passes(self, message: Message) -> bool:
         """Whether the message is for it."""
         return self.filter is None or self.filter.passes(message, self.subscription.protocol)
+
+
+@dataclass(slots=True, eq=False)
+class Returning:
+    """Subscriptions that were ended and may come back, by the token that their endpoints were told. As long as the node
+    runs, the last ones.
+    """
+
+    most: int = 1_000
+    _by_token: dict[str, Subscription] = field(default_factory=dict)
+
+    def keep(self, subscription: Subscription) -> None:
+        """It was ended."""
+        self._by_token[subscription.token] = subscription
+        while len(self._by_token) > self.most:
+            del self._by_token[next(iter(self._by_token))]
+
+    def take(self, token: str) -> Subscription | None:
+        """The subscription of a token, which is no longer among these then."""
+        return self._by_token.pop(token, None)
 
 
 @dataclass(slots=True, eq=False)

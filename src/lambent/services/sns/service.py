@@ -14,11 +14,11 @@ from lambent.dispatch import Call, Handler, Shape
 from lambent.observe.log import Log
 from lambent.observe.metrics import Metric, Record, record_nothing
 from lambent.observe.supervise import supervise
-from lambent.services.sns import attempts, rows, worker
+from lambent.services.sns import attempts, endpoints, replays, rows, worker
 from lambent.services.sns.api import permissions, protection, publish, subscriptions, tags, topics
 from lambent.services.sns.envelope import Seal
 from lambent.services.sns.lanes import Deliverer, Lane, OrderedLane
-from lambent.services.sns.live import LiveSubscription, LiveTopic
+from lambent.services.sns.live import LiveSubscription, LiveTopic, Returning
 from lambent.services.sns.model import Subscription, Topic, invalid, no_subscription, no_topic, topic_arn_of
 from lambent.services.sns.signing import Signer
 from lambent.services.sns.status import Status
@@ -66,11 +66,16 @@ class Sns:
     endpoint: str
     """The address at which whoever subscribed from within reaches this platform."""
     record: Record = record_nothing
+    has_private_endpoints: bool = True
+    """Whether HTTP endpoints that are subscribed from outside of functions may be in this machine's networks."""
     topics: dict[str, LiveTopic] = field(default_factory=dict, init=False)
     subscriptions: dict[int, LiveSubscription] = field(default_factory=dict, init=False)
     by_arn: dict[str, LiveSubscription] = field(default_factory=dict, init=False)
     changing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     """Topics and subscriptions are made, changed and deleted one after the other."""
+    replaying: set[int] = field(default_factory=set, init=False)
+    """Subscriptions whose replay is at work."""
+    returning: Returning = field(default_factory=Returning, init=False)
     signer: Signer = field(init=False)
     deliverer: Deliverer = field(init=False)
     status: Status = field(init=False)
@@ -189,6 +194,10 @@ class Sns:
         """Deliver, and clear away what is old, until cancelled."""
 
         def lanes(ids: list[int]) -> list[Lane]:
+            for live in self.subscriptions.values():
+                replays.begin(self, live)
+                if not live.subscription.is_confirmed:
+                    endpoints.ask_to_confirm(self, live)
             return [self.subscriptions[each].lane for each in ids if each in self.subscriptions]
 
         work: dict[str, Callable[[], Awaitable[None]]] = {

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
-from lambent.services.sns import endpoints, rows, subscription_attributes
+from lambent.services.sns import endpoints, replays, rows, subscription_attributes
 from lambent.services.sns.api import paging
 from lambent.services.sns.live import LiveSubscription, LiveTopic
 from lambent.services.sns.model import Subscription, invalid, no_subscription, no_topic
@@ -29,7 +29,7 @@ _PENDING: Final = "pending confirmation"
 async def subscribe(service: "Sns", caller: Caller, params: Shape) -> Shape:
     """Subscribe: once more answers the same ARN. Queues and functions are confirmed at once."""
     live, protocol, endpoint = service.topic(params["TopicArn"]), params["Protocol"], params.get("Endpoint") or ""
-    endpoints.check(live.topic, protocol, endpoint, is_private=not caller.is_inside)
+    endpoints.check(live.topic, protocol, endpoint)
     given = subscription_attributes.checked(live.topic, protocol, params.get("Attributes") or {})
     kept = {name: value for name, value in given.items() if value}
     async with service.changing:
@@ -41,7 +41,7 @@ async def subscribe(service: "Sns", caller: Caller, params: Shape) -> Shape:
         elif not subscription_attributes.same(there.subscription, given):
             raise invalid("Attributes Reason: Subscription already exists with different attributes")
     if not there.subscription.is_confirmed:
-        await endpoints.ask_to_confirm(service, there)
+        endpoints.ask_to_confirm(service, there)
     is_shown = there.subscription.is_confirmed or params.get("ReturnSubscriptionArn")
     return {"SubscriptionArn": there.subscription.arn if is_shown else _PENDING}
 
@@ -70,7 +70,7 @@ def _new(service: "Sns", caller: Caller, params: Shape, attributes: dict[str, st
         token="" if is_confirmed else secrets.token_hex(120),
         base_url=caller.base_url,
         created_ms=service.clock.now_ms(),
-        replay_status="Pending" if attributes.get("ReplayPolicy") else "",
+        replay_status=replays.PENDING if attributes.get("ReplayPolicy") else "",
     )
 
 
@@ -84,6 +84,7 @@ async def _create(service: "Sns", live: LiveTopic, subscription: Subscription) -
         lambda tx: rows.insert_subscription(tx, subscription),
         committed=lambda _done: made.append(service.put(subscription)),
     )
+    replays.begin(service, made[0])
     return made[0]
 
 
@@ -102,6 +103,10 @@ async def confirm_subscription(service: "Sns", caller: Caller, params: Shape) ->
         for each in live.subscriptions.values()
         if each.subscription.token and secrets.compare_digest(each.subscription.token, token)
     ]
+    returned = service.returning.take(token) if not found else None
+    if returned is not None and returned.topic_arn == params["TopicArn"]:
+        async with service.changing:
+            return {"SubscriptionArn": (await _create(service, live, returned)).subscription.arn}
     if not found:
         raise invalid("Token")
     is_authenticated = str(params.get("AuthenticateOnUnsubscribe", "")).lower() == "true"
@@ -130,9 +135,13 @@ async def unsubscribe(service: "Sns", caller: Caller, params: Shape) -> Shape:
         return {}
     if not live.subscription.is_confirmed:
         raise invalid("SubscriptionArn Reason: a subscription that is not confirmed yet cannot be deleted")
-    await endpoints.ask_to_return(service, live)
+    if live.subscription.is_http and live.subscription.was_authenticated and not caller.access_key:
+        raise ApiError("AuthorizationError", "This subscription was confirmed to be ended by signed requests alone")
     async with service.changing:
         await _end(service, live)
+    if live.subscription.is_http:
+        service.returning.keep(live.subscription)
+        endpoints.ask_to_return(service, live.subscription)
     return {}
 
 
@@ -169,8 +178,9 @@ async def set_subscription_attributes(service: "Sns", caller: Caller, params: Sh
     if name == "FilterPolicy" and value and not live.subscription.filter_policy:
         _check_filters(service, topic.arn, live.subscription.owner)
     if name == "ReplayPolicy":
-        changes |= {"replayed_seq": 0, "replay_status": "Pending" if attributes.get(name) else ""}
+        changes |= {"replayed_seq": 0, "replay_status": replays.PENDING if attributes.get(name) else ""}
     await _keep(service, live, **changes)
+    replays.begin(service, live)
     return {}
 
 

@@ -192,8 +192,7 @@ def test_a_dead_letter_queue_that_is_not_there_is_counted(tmp_path):
 
 def test_the_trace_goes_on_through_topics(tmp_path):
     async def test(client):
-        from dataclasses import replace
-
+        from msgspec.structs import replace
         from sns_service import CALLER
 
         topic = await client.topic()

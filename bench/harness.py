@@ -565,6 +565,7 @@ class Bench:
             name = f"bench-{label}-{self.tag}"
             await asyncio.to_thread(self.create, name, code, "provided.al2023")
             d["warm"] = await self.warm_of(name, 300)
+            d["throughput"] = {f"c{k}": await self.load(name, k, self.a.seconds) for k in self.a.conns}
         return found
 
     async def warm_of(self, name, n):

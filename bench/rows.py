@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LANGUAGES = {"go": "Go", "rust": "Rust (debug build)", "bash": "bash"}
+LANGUAGES = {"go": "Go", "rust": "Rust (debug build)", "bash": "bash", "awslambdaric": "AWS's own awslambdaric"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ ROWS = (
     Row("– each, ms", "throughput.c16"),
     Row("invocations/s at 64 connections", "throughput.c64.per_s", 8000, is_rate=True),
     Row("– each, ms", "throughput.c64"),
+    Row("– function on awslambdaric, at 16", "custom.awslambdaric.throughput.c16.per_s", 4000, is_rate=True),
+    Row("– function on awslambdaric, at 64", "custom.awslambdaric.throughput.c64.per_s", 4000, is_rate=True),
     Row("100 cold sleeps of 0.5 s, wall s", "burst.n100.cold.wall_s", 0.8),
     Row("500 cold sleeps of 0.5 s, wall s", "burst.n500.cold.wall_s", 1.2),
     Row("1,000 cold sleeps of 0.5 s, wall s", "burst.n1000.cold.wall_s", 2.0),

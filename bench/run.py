@@ -37,7 +37,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-TOOLS = {"go": "go", "rust": "cargo", "bash": "bash"}
+TOOLS = {"go": "go", "rust": "cargo", "bash": "bash", "awslambdaric": "sh"}
 
 
 def packages(folder: Path) -> list[str]:

@@ -20,6 +20,7 @@ from lambent.engine.environment import Environment
 from lambent.engine.freezer import Freezer
 from lambent.engine.gauges import Gauges
 from lambent.engine.head_starts import head_start
+from lambent.engine.hot import Hot
 from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.memory import memory_bytes
@@ -79,12 +80,14 @@ class Engine:
     _resetting: set[Environment] = field(init=False, default_factory=set)  # those that another takes the place of
     _freezer: Freezer = field(init=False)
     _patience: Patience = field(init=False)
+    _hot: Hot = field(init=False)
     _is_stopping: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.settings.concurrent_executions, self.clock.now)
         self._freezer = Freezer(self.clock.elapsed)
         self._patience = Patience(self._pool, self._start_more)
+        self._hot = Hot(self._pool, self._wake)
         self._gauges = Gauges(self.admission, self.clock.now_ms)
         self._starts = Starts(
             launchers=Launchers(self.open_launcher, self.log),
@@ -123,13 +126,24 @@ class Engine:
         """The same without waiting: for who reads the answer while it is written. Raises what comes at once."""
         environment, release = self._admit(spec, invocation)
         run = Run(spec, invocation, asyncio.get_running_loop().create_future(), release)
-        if environment is None and not self._is_stopping:
+        if environment is None and not self._is_stopping and self._pool.has_idle(spec.digest):
+            if self._hot.is_better(spec, self.admission.function_in_use(spec.arn)):
+                self._pool.enqueue(spec.digest, run)
+                self._hot.wait(spec)
+                return run.future
             environment = self._pool.take_idle(spec.digest)
         if environment:
             environment.assign(run)
         else:
             self._queue(run)
         return run.future
+
+    def _wake(self, spec: FunctionSpec) -> None:
+        """Environments for all who have waited for one at work: those that rest, else new ones."""
+        while (run := self._pool.front(spec.digest)) and (environment := self._pool.take_idle(spec.digest)):
+            self._pool.take_waiting(spec.digest)
+            environment.assign(run)
+        self._start_more(spec, self._pool.waiting_for(spec.digest))
 
     def _admit(self, spec: FunctionSpec, invocation: Invocation) -> tuple[Environment | None, Release]:
         """A provisioned environment for an invocation if one is free, and its slot."""

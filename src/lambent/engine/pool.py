@@ -53,6 +53,9 @@ class Pool(Generic[E, R]):
         del self._idle[environment]
         return environment
 
+    def has_idle(self, digest: str) -> bool:
+        return digest in self._stacks
+
     def enqueue(self, digest: str, run: R) -> None:
         """Lets a run wait for the next free environment of its digest."""
         self._queue.setdefault(digest, deque()).append(run)
@@ -76,6 +79,10 @@ class Pool(Generic[E, R]):
 
     def has_waiting(self, digest: str) -> bool:
         return digest in self._queue
+
+    def waiting_for(self, digest: str) -> int:
+        """How many runs wait for an environment of this digest."""
+        return len(self._queue.get(digest, ()))
 
     def missing(self, digest: str) -> int:
         """How many more environments to start: one for each run that waits, less those already on their way."""

@@ -61,13 +61,13 @@ def make_function(lambent, zipped):
 def decided(lambent):
     """Waits until it is decided how a function's versions start; what `lambent doctor` would show of the first."""
 
-    def starts(name):
-        with urllib.request.urlopen(f"{lambent.endpoint}/_lambent/starts?{urlencode({'function': name})}") as answer:
+    def starts(name, node):
+        with urllib.request.urlopen(f"{node.endpoint}/_lambent/starts?{urlencode({'function': name})}") as answer:
             return json.load(answer)["versions"]
 
-    def wait(name):
+    def wait(name, node=lambent):
         deadline = time.monotonic() + _DECIDED_WITHIN_S
-        while (found := starts(name)) and found[0]["state"] in ("learning", "trying", "being taken"):
+        while (found := starts(name, node)) and found[0]["state"] in ("learning", "trying", "being taken"):
             assert time.monotonic() < deadline, found
         return found[0]
 

@@ -3,7 +3,8 @@
 Which ones a handler imports is learnt in a first Init. Another process then tries them, and leaves out what does at
 import what cannot be done ahead: threads, connections, files, output, variables of the function's own. What is left a
 zygote imports behind the walls of its function, and environments are its children. All of it is kept for one
-`FunctionSpec`, by its digest; whatever fails on the way ends with environments that start as all others do.
+`FunctionSpec`, by its digest, and what was learnt is kept over a restart. Whatever fails on the way ends with
+environments that start as all others do.
 
 Source: after SOCK, "Rapid Task Provisioning with Serverless-Optimized Containers" (USENIX ATC 2018).
 """
@@ -20,6 +21,7 @@ from lambent.clock import Clock
 from lambent.engine.extension_phases import external_extensions
 from lambent.engine.frames import INIT, LEARNT, READY, frame
 from lambent.engine.interpreters import NoInterpreterError
+from lambent.engine.package_memory import PackageMemory
 from lambent.engine.runtimes import PYTHON, family
 from lambent.engine.sandbox.launch import EnvironmentRefused
 from lambent.engine.spec import FunctionSpec
@@ -92,8 +94,9 @@ class NoZygoteError(Exception):
 class PackageZygotes:
     """Those of a node."""
 
-    def __init__(self, make: Make, clock: Clock, log: Log, idle_s: float) -> None:
+    def __init__(self, make: Make, clock: Clock, log: Log, idle_s: float, memory: PackageMemory) -> None:
         self._make = make
+        self._memory = memory
         self._clock = clock
         self._log = log
         self._idle_s = idle_s
@@ -109,12 +112,20 @@ class PackageZygotes:
         packages.starts.append(packages.used)
         return packages.zygote.id
 
-    def learns(self, spec: FunctionSpec) -> bool:
-        """Whether this function's next Init is to tell what it imports."""
+    def learns(self, spec: FunctionSpec, order: Mapping[str, Any], tasks: asyncio.TaskGroup) -> bool:
+        """Whether this function's next Init, with `order` as its INIT frame, is to tell what it imports.
+
+        If that is known, from before a restart or a pause, its zygote is made at once.
+        """
         if spec.digest in self._known or not can_be_born(spec):
             return False
-        self._known[spec.digest] = Packages(spec=spec, state="learning", used=self._clock.elapsed())
-        return True
+        packages = self._known[spec.digest] = Packages(spec=spec, state="learning", used=self._clock.elapsed())
+        known = self._memory.get(spec.digest)
+        if known is None:
+            return True
+        packages.roots, packages.left_out = known
+        tasks.create_task(self._prepare(packages, dict(order), None), name="engine.package_zygote")
+        return False
 
     def learnt(self, spec: FunctionSpec, findings: bytes, order: Mapping[str, Any], tasks: asyncio.TaskGroup) -> None:
         """An Init has told. `order` was its INIT frame."""
@@ -168,17 +179,25 @@ class PackageZygotes:
             packages.zygote.discard()
             packages.zygote = None
 
-    async def _prepare(self, packages: Packages, order: dict[str, Any], changed: list[str]) -> None:
-        """Tries the packages, and makes the zygote. Whatever fails, the function's environments start without."""
+    async def _prepare(self, packages: Packages, order: dict[str, Any], changed: list[str] | None) -> None:
+        """Tries the packages, unless that was done before, and makes the zygote. `changed` are variables that an Init
+        changes. Whatever fails, the function's environments start without.
+        """
         try:
             packages.state = "trying"
             own = {name for name in order["environment"] if name not in _COMMON}
             order["environment"] = {k: v for k, v in order["environment"].items() if k in _COMMON}
-            order["variables"] = sorted({*own, *changed} - {"PWD", "SHLVL"})
-            await self._try(packages, order)
+            if changed is not None:
+                order["variables"] = sorted({*own, *changed} - {"PWD", "SHLVL"})
+                await self._try(packages, order)
             await self._found(packages, order)
+            if changed is not None and packages.zygote:
+                digest, found = packages.spec.digest, (packages.roots, packages.left_out)
+                await asyncio.to_thread(self._memory.keep, digest, *found)
         except (NoZygoteError, NoInterpreterError, EnvironmentRefused, OSError) as error:
             packages.state, packages.reason = "none", str(error) or "importing them took too long"
+            if changed is None:
+                await asyncio.to_thread(self._memory.forget, packages.spec.digest)
         if packages.zygote is None:
             self._log.info("package_zygote.none", function=packages.spec.arn, reason=packages.reason)
 

@@ -23,3 +23,5 @@ class Settings:
     """Folders by access point: its ARN or its id."""
     has_walls: bool = True  # False: level `process`, where paths are the host's own
     package_zygotes: bool = True
+    package_memory: Path | None = None
+    """The file in which what is learnt of packages lasts."""

@@ -72,7 +72,7 @@ class Starts:
         try:
             place = self._place(spec, runtime, sandbox)
             order = self._init_order(spec, runtime, place, variables(spec, stream, secrets, place, kind))
-            if self.packages and not spec.snap_start and self.packages.learns(spec):
+            if self.packages and self.home and not spec.snap_start and self.packages.learns(spec, order, self.home):
                 order["learn"] = True
             around = self._around(spec, stream, order, kind)
             if is_born and spec.snap_start:

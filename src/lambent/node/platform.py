@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from lambent.clock import Clock
@@ -102,7 +103,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         sqs = _queues(ground, main, cloudwatch)
         sns = _topics(ground, main, cloudwatch, folder, dispatch)
         metrics = FunctionMetrics(cloudwatch.record)
-        engine = _engine(ground, logs, sts, metrics)
+        engine = _engine(ground, folder.path / "packages.jsonl", logs, sts, metrics)
         events = EventQueue(
             database=main,
             clock=ground.clock,
@@ -181,7 +182,7 @@ def _has_private_endpoints(config: Config) -> bool:
     return is_loopback(config.host)
 
 
-def _engine(ground: Ground, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> Engine:
+def _engine(ground: Ground, memory: Path, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> Engine:
     async def credentials(role: str, session: str) -> dict[str, str]:
         issued = sts.role_credentials(role, session, _CREDENTIALS_S)
         return {
@@ -198,6 +199,7 @@ def _engine(ground: Ground, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> E
         file_systems=shared_folders(ground.config),
         has_walls=ground.has_walls,
         package_zygotes=ground.config.package_zygotes,
+        package_memory=memory,
     )
     return Engine(
         open_launcher=ground.open_launcher,

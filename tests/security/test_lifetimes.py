@@ -49,6 +49,14 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def template_of(launcher_pid: int) -> int:
+    """Whose copies have process namespaces of their own, and itself has not."""
+    children = Path(f"/proc/{launcher_pid}/task/{launcher_pid}/children").read_text().split()
+    own = os.stat(f"/proc/{launcher_pid}/ns/pid")
+    (template,) = [int(pid) for pid in children if os.path.samestat(os.stat(f"/proc/{pid}/ns/pid"), own)]
+    return template
+
+
 def test_killed_it_is_gone_with_all_its_processes(fresh: Callable[..., Inside]) -> None:
     def leave_a_child():
         import os
@@ -124,7 +132,11 @@ def test_a_parked_environment_that_was_killed_is_not_handed_out(house: House) ->
     first = house.claim(launcher)
     launcher_pid = parent_of(first.sandbox.pid)
     children = Path(f"/proc/{launcher_pid}/task/{launcher_pid}/children")
-    waiting = [int(pid) for pid in children.read_text().split() if int(pid) != first.sandbox.pid]
+    waiting = [
+        int(pid)
+        for pid in children.read_text().split()
+        if int(pid) not in (first.sandbox.pid, template_of(launcher_pid))
+    ]
     for pid in waiting[:2]:  # the third one in a row would be refused
         os.kill(pid, signal.SIGKILL)
         wait_until_gone(pid)
@@ -214,6 +226,20 @@ def test_when_the_launcher_is_killed_its_environments_go_and_the_sweep_takes_the
     sweep(house.folder)
     wait_until_gone(environment.sandbox.pid)
     assert folder not in {Path(path).name for path in cgroups.launcher_folders()}
+    environment.sandbox.control.close()
+    environment.sandbox.runtime_api.close()
+    os.close(environment.sandbox.output)
+
+
+def test_without_its_template_a_launcher_ends(house: House) -> None:
+    launcher = house.launcher(BEST, Path(sys.executable))
+    environment = house.claim(launcher)
+    launcher_pid = parent_of(environment.sandbox.pid)
+    os.kill(template_of(launcher_pid), signal.SIGKILL)
+    wait_until_gone(launcher_pid)
+    assert environment.exit().status == -signal.SIGKILL
+    with pytest.raises(LauncherFailed):
+        house.claim(launcher)
     environment.sandbox.control.close()
     environment.sandbox.runtime_api.close()
     os.close(environment.sandbox.output)

@@ -25,6 +25,7 @@ from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.memory import memory_bytes
 from lambent.engine.metrics import FunctionMetrics, Resource
+from lambent.engine.package_memory import PackageMemory
 from lambent.engine.packages import PackageZygotes
 from lambent.engine.patience import Patience
 from lambent.engine.provisioned import INIT_FAILURE, Allocation, Key, Plan, Progress, Provisioned
@@ -70,6 +71,7 @@ class Engine:
     _pool: "pool.Pool[Environment, Run]" = field(init=False, default_factory=pool.Pool)
     _starts: Starts = field(init=False)
     _packages: PackageZygotes = field(init=False)
+    _package_memory: PackageMemory = field(init=False)
     _snapshots: Snapshots = field(init=False)
     _tasks: asyncio.TaskGroup | None = field(init=False, default=None)  # of starts and ends
     _claims: asyncio.Semaphore = field(init=False)
@@ -103,7 +105,9 @@ class Engine:
             init_limit_s=self.settings.init_limit_s,
         )
         make = self._starts.make_for_packages
-        self._packages = PackageZygotes(make, self.clock, self.log, self.settings.idle_environment_s)
+        self._package_memory = PackageMemory(self.settings.package_memory)
+        idle_s = self.settings.idle_environment_s
+        self._packages = PackageZygotes(make, self.clock, self.log, idle_s, self._package_memory)
         if self.settings.has_walls and self.settings.package_zygotes:
             self._starts.packages = self._packages
         self._snapshots = Snapshots(self._starts.make_for_snapshot, self._bury_soon, self.clock, self.log)
@@ -177,6 +181,7 @@ class Engine:
         """Serves until cancelled; then lets running invocations finish, within limits, and ends everything."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = self._starts.home = tasks
+            await asyncio.to_thread(self._package_memory.load)
             self.ready.set()
             ageing = tasks.create_task(self._end_the_old(), name="engine.end_the_old")
             renewing = tasks.create_task(self._snapshots.renew(), name="engine.renew_snapshots")
@@ -208,12 +213,13 @@ class Engine:
             self.admission.allot(scope, arn, allotment)
 
     async def expect(self, spec: FunctionSpec) -> None:
-        """A function has come into being that may be invoked soon: its program is started ahead, where that helps."""
+        """A function has come into being that may be invoked soon: an environment is kept ready for it."""
         runtime = await self.runtimes.resolve(spec.runtime)
         start = head_start(spec, runtime.program, self.settings.place)
-        if start and runtime.program and self._starts.home and not self._is_stopping:
+        if self.settings.has_walls and self._starts.home and not self._is_stopping:
+            trees = runtime.program.trees if start and runtime.program else {}
             with contextlib.suppress(OSError):  # whoever invokes it is told
-                (await self._starts.launchers.get(runtime.stem, self._starts.home)).expect(runtime.program.trees, start)
+                (await self._starts.launchers.get(runtime.stem, self._starts.home)).expect(trees, start)
 
     def progress(self, key: Key) -> Progress | None:
         """How far what was planned for a version and a qualifier is; None when nothing is planned."""

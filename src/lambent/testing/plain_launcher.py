@@ -26,8 +26,11 @@ _START = """
 import importlib.util, socket, sys
 spec = importlib.util.spec_from_file_location("bootstrap", sys.argv[1])
 bootstrap = importlib.util.module_from_spec(spec)
+sys.modules["bootstrap"] = bootstrap
 spec.loader.exec_module(bootstrap)
-bootstrap.main(socket.socket(fileno=int(sys.argv[2])))
+control = socket.socket(fileno=int(sys.argv[2]))
+getattr(bootstrap, "prepare", int)()  # the one that executes programs has nothing to prepare
+bootstrap.main(control)
 """
 
 

@@ -56,6 +56,17 @@ class Cgroup:
         folders = dict.fromkeys(self.folders.values())
         return [os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in folders]
 
+    def open_doors(self) -> tuple[int, list[int]]:
+        """How a process gets in without stopping every fork on the machine meanwhile, open.
+
+        The folder of version 2, or -1, where it is to be born; and the files of version 1, to which it is to write
+        that it is a member itself. Whoever else writes its id waits until no processor is at a fork: milliseconds.
+        """
+        unified = self.folders.get("unified")
+        others = {folder for folder in self.folders.values() if folder != unified}
+        files = [os.open(f"{folder}/tasks", os.O_WRONLY | os.O_CLOEXEC) for folder in others]
+        return (os.open(unified, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if unified else -1), files
+
     def limit_memory(self, memory_mb: int, tmp_mb: int) -> None:
         """Hold the environment to its memory and a full /tmp, swap included.
 

@@ -6,6 +6,7 @@ Standard library only: the launcher's process imports it.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import sys
 import traceback
@@ -20,31 +21,36 @@ if TYPE_CHECKING:
 class Guest:
     """A loaded module of the guest.
 
-    `main` takes the control socket, and, in a zygote, what makes its children. `prepare` does ahead, in an environment
-    that waits, what does not depend on the function.
+    `main` takes the control socket, and, in a zygote, what makes its children. `rehearse` is for an environment that
+    has nothing to do.
     """
 
-    def __init__(self, main: Callable[..., None], prepare: Callable[[], None] | None = None) -> None:
+    def __init__(self, main: Callable[..., None], rehearse: Callable[[], None]) -> None:
         self.main = main
-        self.prepare = prepare
+        self.rehearse = rehearse
 
 
 def load(path: str) -> Guest:
-    """The guest in that file, for all environments."""
+    """The guest in that file, for all environments; whatever it does not need to know a function for is done."""
     folder, name = os.path.split(path)
     sys.path.insert(0, folder)
     try:
         module = __import__(name.removesuffix(".py"))
+        prepare = getattr(module, "prepare", lambda: _do_nothing)
+        return Guest(module.main, prepare())
     finally:
         sys.path.remove(folder)
-    return Guest(module.main, getattr(module, "prepare", None))
+
+
+def _do_nothing() -> None:
+    """Nothing to rehearse."""
 
 
 def run_when_claimed(guest: Guest, multiply: Callable[[socket.socket], None] | None = None) -> None:
     """Sleep until the node's first word: the code is there by then, and can be the working folder."""
-    if guest.prepare:
-        guest.prepare()
     with socket.socket(fileno=namespaces.CONTROL_FD) as control:
+        if not select.select([control], (), (), 0)[0]:
+            guest.rehearse()
         if not control.recv(1, socket.MSG_PEEK):
             os._exit(0)
         control.detach()

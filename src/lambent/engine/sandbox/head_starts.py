@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 10.0  # how often one looks whether there are too many
 QUIET_S = 0.025  # a start takes a processor for as long: who was just given an environment needs it more
+_SAME_S = 0.1  # nobody fills a tenth of the memory in that time
 _RECENT_S = 60.0
 _KEPT_S = 3600.0
 _MOST_KINDS = 8
@@ -75,7 +76,7 @@ class HeadStarts:
 
     def __init__(self, most: int, memory: Callable[[], tuple[int, int]] | None = None) -> None:
         self._kinds: dict[str, Kind] = {}  # the one asked for last is the last
-        self._memory = memory or _memory
+        self._memory = memory or _Memory()
         total = self._memory()[1]
         self._not_before = 0.0
         self._most = min(most, max(1, int(total * _SHARE) // _COST))
@@ -180,8 +181,21 @@ class HeadStarts:
         return leaving
 
 
-def _memory() -> tuple[int, int]:
-    """Available and total memory in bytes; where that cannot be read, plenty."""
+class _Memory:
+    """Available and total memory in bytes, as of a moment ago; where that cannot be read, plenty."""
+
+    def __init__(self) -> None:
+        self._when = 0.0
+        self._seen = (0, 0)
+
+    def __call__(self) -> tuple[int, int]:
+        now = time.monotonic()
+        if now - self._when >= _SAME_S:
+            self._when, self._seen = now, _look()
+        return self._seen
+
+
+def _look() -> tuple[int, int]:
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             fields = dict(line.split(":", 1) for line in file)

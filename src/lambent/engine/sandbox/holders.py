@@ -16,8 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READY = b"ready"
-
 
 def hold(control: socket.socket, niceness: int, put_up_walls: Callable[[], None]) -> None:
     """Be it: keep namespaces open, and bury whoever is left in them. Nothing else, ever. Does not return."""
@@ -27,10 +25,10 @@ def hold(control: socket.socket, niceness: int, put_up_walls: Callable[[], None]
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         if control.recv(8):
             put_up_walls()
-            control.send(READY)
+            control.send(namespaces.READY)
         if control.recv(8):
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # it shares its user with what must not get at it
-            control.send(READY)
+            control.send(namespaces.READY)
         control.close()
         while True:
             signal.pause()
@@ -55,7 +53,7 @@ def beside(control: socket.socket, holder: int, become: Callable[[], None]) -> i
 def _let(control: socket.socket, step: bytes) -> None:
     control.send(step)
     word = control.recv(4096)
-    if word != READY:
+    if word != namespaces.READY:
         raise OSError(word.decode(errors="replace") or "the first process of a zygote was killed")
 
 

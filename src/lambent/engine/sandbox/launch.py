@@ -358,8 +358,8 @@ class Launcher:
         self._send(message)
         return await future
 
-    def expect(self, trees: Mapping[str, Path], head_start: Mapping[str, Any]) -> None:
-        """Have an environment start that program ahead: a function that needs it has come into being."""
+    def expect(self, trees: Mapping[str, Path], head_start: Mapping[str, Any] | None) -> None:
+        """A function has come into being: have an environment ready, or, by `head_start`, its program running."""
         places = {place: str(path) for place, path in trees.items()}
         self._send({"op": "expect", "trees": places, "head_start": head_start})
 

@@ -28,6 +28,7 @@ from lambent.engine.sandbox import (
     rootfs,
     routers,
     seccomp,
+    template,
     wire,
 )
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CODE_ATTRIBUTES = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
-READY = holders.READY
+READY = namespaces.READY
 UIDS = 10_000  # of the host, for each launcher
 
 
@@ -79,6 +80,12 @@ class ProcessWalls:
         self._guest = guest
         self._folders: str = settings["mountpoint"]
         self._niceness = namespaces.put_launcher_first()
+
+    def settle(self) -> None:
+        """The launcher is as it will stay."""
+
+    def buried(self, pid: int) -> None:
+        """A process of ours that is no environment has ended."""
 
     def start(self, slot: int, order: dict[str, Any] | None = None, tmp: int = -1) -> Environment:
         """A new environment, at work on its walls; its `sync` will say READY or what went wrong."""
@@ -185,6 +192,19 @@ class NamespaceWalls:
         self._networks: list[networks.Network] = []
         self._spare_cgroups: list[cgroups.Cgroup] = []
         self._router = routers.Router(settings["closed"], pasta) if way in routers.WAYS else None
+        self._template: template.Template | None = None
+
+    def settle(self) -> None:
+        """The launcher is as it will stay: it is what environments are copies of."""
+        walls = (self._root, self._seccomp, self._landlock)
+        self._template = template.Template(
+            self._root, self._niceness, self._guest, lambda prepared: namespaces.put_up_walls(*walls, prepared)
+        )
+
+    def buried(self, pid: int) -> None:
+        """A process of ours that is no environment has ended. Raises TemplateEnded when it is that one."""
+        if self._template and pid == self._template.pid:
+            raise template.TemplateEnded
 
     def names(self) -> dict[str, int]:
         """Where this launcher's environments ask for names, as descriptors: "udp" and "tcp"; none without a router."""
@@ -209,13 +229,7 @@ class NamespaceWalls:
         if order and order["is_zygote"]:
             self._clone_zygote(environment, ends)
         else:
-            self._root.enter()
-            try:
-                environment.pid = kernel.clone(namespaces.FLAGS)
-                if environment.pid == 0:
-                    self._become(ends, _prepared(order, tmp))
-            finally:
-                self._root.leave()
+            environment.pid = self._copy(environment, ends, _prepared(order, tmp))
         environment.pidfd = os.pidfd_open(environment.pid)
         try:
             self._prepare(environment, tmp)
@@ -225,6 +239,18 @@ class NamespaceWalls:
         environment.tmp = tmp
         self._let_go_on(environment, ends)
         return environment
+
+    def _copy(self, environment: Environment, ends: namespaces.Ends, prepared: tuple[str, ...]) -> int:
+        """The pid of its first process, which is in its network and cgroups."""
+        assert environment.network
+        assert self._template
+        doors = environment.cgroup.open_doors() if environment.cgroup else (-1, [])
+        try:
+            return self._template.copy(environment.network.fd, ends, doors, prepared)
+        finally:
+            for fd in (*doors[:1], *doors[1]):
+                if fd >= 0:
+                    os.close(fd)
 
     def _listen_in(self, environment: Environment) -> None:
         """The ports that the node serves, in the network that the launcher is in now."""
@@ -351,6 +377,8 @@ class NamespaceWalls:
 
     def close(self) -> None:
         """Every environment is gone."""
+        if self._template:
+            self._template.close()
         for cgroup in self._spare_cgroups:
             cgroup.remove()
         if self._cgroups:
@@ -490,25 +518,7 @@ class NamespaceWalls:
             os.close(fd)
         if environment.holder < 0:
             namespaces.map_user(environment.pid, host_id)
-        if environment.cgroup:
-            environment.cgroup.join(environment.pid)
         os.write(environment.sync, b"go")
-
-    def _become(self, ends: namespaces.Ends, prepared: tuple[str, ...]) -> None:
-        try:
-            namespaces.take_descriptors(ends)
-            namespaces.forget_the_launcher(self._niceness)
-            if not os.read(namespaces.SYNC_FD, 2):
-                os._exit(0)
-            namespaces.put_up_walls(self._root, self._seccomp, self._landlock, prepared)
-            os.write(namespaces.SYNC_FD, READY)
-            os.close(namespaces.SYNC_FD)
-            guests.run_when_claimed(self._guest)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.write(namespaces.SYNC_FD, str(error).encode())
-        finally:
-            os._exit(1)
 
 
 def _interpreter_prefixes() -> list[str]:

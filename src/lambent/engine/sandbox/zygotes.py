@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _GIVE_UP_AFTER = 3  # starts that failed one after the other; then only a claim makes it try again
 _MANY_GONE = 32  # more of them are not left until it is quiet: under a load without a pause that is never
 _QUIET_S = 0.002  # the function that was just given an environment starts meanwhile, and needs the processors more
+_CALM_S = 0.05  # and while there are enough for those who may come, it has until a burst of starts is over
+_FEW_ARE_LEFT = 3  # for each that is parked, as many are missing
 _COMMAND_LINE = "/var/lang/bin/python3 /var/runtime/bootstrap.py"
 
 
@@ -107,6 +109,7 @@ class Launcher:
         gc.collect()
         gc.disable()
         gc.freeze()
+        self._walls.settle()
 
     def names(self) -> dict[str, int]:
         """The descriptors that whoever looks up names for its environments listens on."""
@@ -170,7 +173,7 @@ class Launcher:
             elif message["op"] == "connect":
                 self._connect(message["id"], message["port"])
             elif message["op"] == "expect":
-                self._head_starts.expect(message)
+                self._on_expectation(message)
             elif message["id"] in self._by_id:
                 self._on_order(self._by_id[message["id"]], message)
             elif message["op"] == "kill" and message["id"] in self._estates:
@@ -202,6 +205,13 @@ class Launcher:
         else:
             self._demand.claimed(time.monotonic())
             self._waiting.append(order)
+
+    def _on_expectation(self, message: dict[str, Any]) -> None:
+        """A function was made: as if it had been claimed for just now."""
+        if message["head_start"]:
+            self._head_starts.expect(message)
+        else:
+            self._demand.claimed(time.monotonic())
 
     def _on_order(self, environment: walls.Environment, message: dict[str, Any]) -> None:
         if message["op"] == "seal":
@@ -360,6 +370,7 @@ class Launcher:
             if pid == 0:
                 return
             if pid not in self._by_pid:
+                self._walls.buried(pid)
                 continue
             environment = self._by_pid.pop(pid)
             if environment in self._parked:
@@ -394,8 +405,11 @@ class Launcher:
 
     def _pause_before_idle_work(self) -> float | None:
         """How long nothing may be asked before doing what can wait; None when there is nothing to do."""
-        if self._gone or self._lacking() or self._walls.needs_preparing():
-            return _QUIET_S if self._parked else 0
+        lacking = self._lacking()
+        if self._gone or lacking or self._walls.needs_preparing():
+            if not self._parked:
+                return 0
+            return _CALM_S if 0 < lacking <= _FEW_ARE_LEFT * len(self._parked) else _QUIET_S
         if self._parked and self._head_starts.lacking():
             return head_starts.QUIET_S
         if not self._head_starts.is_empty():

@@ -17,8 +17,6 @@ import importlib.util
 import json
 import logging
 import os
-import random
-import site
 import socket
 import struct
 import sys
@@ -193,48 +191,24 @@ def _put_on(order: "dict[str, Any]") -> None:
     time.tzset()
 
 
-def prepare() -> None:
-    """Makes this clone the process that a function expects to be alone in, as far as no function is known.
+def prepare() -> "Callable[[], None]":
+    """Does what does not depend on a function, in the process that environments are copies of.
 
-    It is done where it costs nobody anything: in an environment that waits. A clone's first steps are slow ones, since
-    each page of memory that they write to has to be copied.
+    What is given back is for a copy to do while it waits.
     """
-    global _is_prepared
-    _is_prepared = True
-    for name, module in list(sys.modules.items()):
-        # What the launcher loaded for itself must not hide a function's module of the same name.
-        file = getattr(module, "__file__", None)
-        if file and not file.startswith(_STDLIB) and name != "__main__":
-            del sys.modules[name]
-    sys.argv = ["/var/runtime/bootstrap.py"]
-    random.seed()  # the clone inherited the launcher's state
-    # The launcher runs without `site`; functions may call exit() and help().
-    site.setquit()
-    site.setcopyright()
-    site.sethelper()
-    runtime_logs.open_streams()
-    _rehearse()
+    rehearse: Callable[[], None] = _sibling("runtime_rehearsal").prepare(sys.modules[__name__])
+    return rehearse
 
 
-def _rehearse() -> None:
-    """Writes to what a start writes to, so that the copies are there: the interpreter's own counts and caches."""
-    _put_on({"environment": dict(os.environ)})
-    runtime_json.Encoder(None).encode(json.loads('{"rehearsal": ["Init", 1, 0.5, true, null]}'))
-    for folder in sys.path[:2]:
-        importlib.machinery.PathFinder.find_spec("lambent_rehearsal", [folder])
-    sys.path_importer_cache.clear()
-
-
-_is_prepared = False
+def rehearsed(event: Any, _context: Any) -> Any:
+    """A handler."""
+    return event
 
 
 def _settle(order: "dict[str, Any]") -> None:
-    """The rest of it, which depends on the function."""
-    if not _is_prepared:
-        prepare()
+    """Makes this copy the process that its function expects."""
     _put_on(order)
     sys.path[:] = _whole_path(order["sys_path"])
-    sys.path_importer_cache.clear()
 
 
 def _whole_path(own: "list[str]") -> "list[str]":

@@ -6,6 +6,7 @@ this platform issued (STS, execution roles) carry their role's account and princ
 """
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -67,7 +68,9 @@ def nobody(_access_key: str, _session_token: str | None) -> None:
 class Authenticator:
     """Reads identities, and remembers them by credential: a client's requests differ in their signature alone."""
 
-    def __init__(self, region: str, issued: IssuedTo = nobody) -> None:
+    def __init__(self, region: str, issued: IssuedTo = nobody, now: Callable[[], float] = time.time) -> None:
+        self.now = now
+        """What the machine's clock says, as whoever signed a URL saw it."""
         self._region = region
         self._issued = issued
         self._known: dict[tuple[str, str | None], Identity] = {}

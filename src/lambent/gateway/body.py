@@ -95,7 +95,7 @@ async def read_body(read: Read, limit: Limit, *, length: str | None, encoding: s
 async def _rest(read: Read, first: bytes, limit: Limit) -> bytes:
     chunks, size, more = [first], len(first), True
     while more:
-        chunk, more = await _chunk(read)
+        chunk, more = await read_part(read)
         chunks.append(chunk)
         size += len(chunk)
         if size > limit.size:
@@ -108,11 +108,12 @@ async def _rest(read: Read, first: bytes, limit: Limit) -> bytes:
 async def _discard(read: Read) -> None:
     left, more = _DISCARD, True
     while more and left > 0:
-        chunk, more = await _chunk(read)
+        chunk, more = await read_part(read)
         left -= len(chunk)
 
 
-async def _chunk(read: Read) -> tuple[bytes, bool]:
+async def read_part(read: Read) -> tuple[bytes, bool]:
+    """The next part of a body, and whether more follows. Raises Disconnected when the client stalls for a minute."""
     try:
         async with asyncio.timeout(_STALLED_S):
             return await read()

@@ -287,7 +287,7 @@ class Connection(asyncio.Protocol):
                 await self._room
             self._respond(exchange, response)
             if response.chunks is not None:
-                await self._stream(exchange, response.chunks)
+                await self._stream(exchange, response.chunks, response.length)
         except (Disconnected, CutOffError):
             exchange.keeps_alive = False
         except asyncio.CancelledError:  # the node stops, or nobody is there to read on
@@ -342,7 +342,9 @@ class Connection(asyncio.Protocol):
             lines.append(f"{start}{value}\r\n")
         if not exchange.keeps_alive:
             lines.append("connection: close\r\n")
-        if has_length and response.chunks is None:
+        if has_length and response.length is not None:
+            lines.append(f"content-length: {response.length}\r\n")
+        elif has_length and response.chunks is None:
             lines.append(f"content-length: {len(response.body)}\r\n")
         elif has_length and exchange.request.version != "1.0":
             lines.append("transfer-encoding: chunked\r\n")
@@ -356,9 +358,9 @@ class Connection(asyncio.Protocol):
             self.write(head)
             self.write(body)
 
-    async def _stream(self, exchange: Exchange, chunks: AsyncIterator[bytes]) -> None:
+    async def _stream(self, exchange: Exchange, chunks: AsyncIterator[bytes], length: int | None) -> None:
         """Writes each chunk when it comes. When the client goes away this task is cancelled, and the chunks closed."""
-        is_chunked = exchange.request.version != "1.0"
+        is_chunked = exchange.request.version != "1.0" and length is None
         self._is_streaming = True
         if self.is_lost and self._task is not None:
             self._task.cancel()  # not before the first chunk is asked for: a generator that never began is not told
@@ -375,7 +377,7 @@ class Connection(asyncio.Protocol):
                 await close()
         if is_chunked:
             self.write(b"0\r\n\r\n")
-        else:
+        elif length is None:
             exchange.keeps_alive = False
 
     def _refuse(self, text: str) -> None:

@@ -17,7 +17,7 @@ from lambent.aws.errors import ApiError
 from lambent.aws.http_events import refusal
 from lambent.aws.request_id import new_request_id
 from lambent.dispatch import Dispatch
-from lambent.gateway import cors
+from lambent.gateway import bucket_cors, cors, object_storage
 from lambent.gateway.authenticate import Authenticator, Identity
 from lambent.gateway.body import Disconnected, Read, limit_of, read_body
 from lambent.gateway.hosts import function_url, with_url_body
@@ -77,12 +77,27 @@ class Front:
         origin = request.headers.get("origin")
         if origin is None:
             return await answer(request, read, request_id)
+        rules = await self._bucket_rules(request) if answer == self._routed else None
+        if rules is not None:
+            if request.method == "OPTIONS":
+                return bucket_cors.preflight(rules, request, request_id)
+            allowed = bucket_cors.answer_headers(rules, origin, request.method)
+            if allowed is not None:
+                response = await answer(request, read, request_id)
+                return replace(response, headers=[*response.headers, *allowed])
         if not cors.is_allowed(origin, request.headers.get("host", "")):
             return HttpResponse(403, [("content-type", "text/plain")], b"Pages of other origins may not ask.\n")
         if request.method == "OPTIONS":
             return HttpResponse(204, cors.preflight_headers(origin, request.headers), b"")
         response = await answer(request, read, request_id)
         return replace(response, headers=[*response.headers, *cors.answer_headers(origin)])
+
+    async def _bucket_rules(self, request: HttpRequest) -> list[bucket_cors.Rule] | None:
+        try:
+            signing_name = self.authenticator.identity(request.headers, request.query).signing_name
+        except ApiError:  # which the request itself will be told
+            return None
+        return await bucket_cors.rules_of(self.dispatch.call, request, signing_name)
 
     async def _routed(self, request: HttpRequest, read: Read, request_id: str) -> HttpResponse:
         started = time.perf_counter()
@@ -91,6 +106,12 @@ class Front:
         failure: ApiError | None = None
         try:
             identity = self.authenticator.identity(request.headers, request.query)
+            to_bucket = object_storage.of_bucket(request, identity.signing_name)
+            if to_bucket is not None:
+                way = object_storage.UNKNOWN
+                ready = await object_storage.ready(to_bucket, read, self.authenticator.now())
+                way = ready.way
+                return await self._object_answer(ready, identity, request_id)
             request = await _with_body(request, read)
             way = route(request, identity.signing_name)
             if way[:2] in _WAITS and (task := asyncio.current_task()) is not None:
@@ -125,6 +146,15 @@ class Front:
                     duration_ms=round((time.perf_counter() - started) * 1000, 3),
                     **_named(way),
                 )
+
+    async def _object_answer(self, ready: object_storage.Ready, identity: Identity, request_id: str) -> HttpResponse:
+        way, request, form = ready
+        if form is not None:
+            identity = self.authenticator.identity({}, form.credential())
+        caller = _caller(identity, request, request_id, is_inside=self._is_inside)
+        result = await self.dispatch.call("s3", way.operation, object_storage.parsed(ready), caller=caller)
+        response = serialize(way, result, request_id)
+        return response if form is None else form.response(response, caller.base_url)
 
     async def _of_url(self, target: UrlTarget, request: HttpRequest, read: Read, request_id: str) -> HttpResponse:
         started = time.perf_counter()
@@ -184,6 +214,7 @@ def _caller(identity: Identity, request: HttpRequest, request_id: str, *, is_ins
         user_id=identity.user_id,
         access_key=identity.access_key,
         base_url=f"http://{request.headers.get('host', 'localhost')}",
+        client=request.client,
         request_id=request_id,
         trace_header=request.headers.get("x-amzn-trace-id"),
         is_inside=is_inside,
@@ -199,7 +230,9 @@ def _likely_route(request: HttpRequest, identity: Identity | None) -> Route | No
 
 
 def _our_failure(way: Route | None) -> ApiError:
-    # Lambda models its own; the other services' common error is InternalFailure.
+    # Lambda and S3 have their own; the other services' common error is InternalFailure.
+    if way is not None and way.service == "s3":
+        return ApiError("InternalError", "We encountered an internal error. Please try again.")
     code = "ServiceException" if way is not None and way.service == "lambda" else "InternalFailure"
     return ApiError(code, _FAILED)
 

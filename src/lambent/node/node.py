@@ -294,7 +294,7 @@ class Node:
         )
 
     def _authenticator(self) -> Authenticator:
-        return Authenticator(self.config.region, self._platform.sts.identity)
+        return Authenticator(self.config.region, self._platform.sts.identity, self.clock.machine_now)
 
     def _pages(self) -> dict[str, Page]:
         return {

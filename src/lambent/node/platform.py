@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from lambent.clock import Clock
 from lambent.config import Config, shared_folders
-from lambent.dispatch import Dispatch, Handler
+from lambent.dispatch import Call, Dispatch, Handler
 from lambent.engine.event_queue import EventQueue
 from lambent.engine.invoke import Engine
 from lambent.engine.launchers import OpenLauncher
@@ -27,6 +27,7 @@ from lambent.services.iam.service import Iam
 from lambent.services.lambda_.identities import Identities
 from lambent.services.lambda_.service import Lambda
 from lambent.services.logs.service import Logs
+from lambent.services.s3.service import S3
 from lambent.services.sns.service import Sns
 from lambent.services.sqs.service import Sqs
 from lambent.services.sts.service import Sts
@@ -40,6 +41,7 @@ _SERVICES: Final[dict[str, Any]] = {
     "iam": Iam,
     "lambda": Lambda,
     "logs": Logs,
+    "s3": S3,
     "sns": Sns,
     "sqs": Sqs,
     "sts": Sts,
@@ -102,6 +104,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         sts = Sts(secret=folder.secret, clock=ground.clock, call=dispatch.call)
         sqs = _queues(ground, main, cloudwatch)
         sns = _topics(ground, main, cloudwatch, folder, dispatch)
+        s3 = _buckets(ground, main, folder, dispatch.call)
         metrics = FunctionMetrics(cloudwatch.record)
         engine = _engine(ground, folder.path / "packages.jsonl", logs, sts, metrics)
         events = EventQueue(
@@ -125,14 +128,15 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
             log=ground.log,
             identities=Identities(issued=sts.identity, secret_key=sts.secret_key, permissions=iam.permissions),
         )
-        await sqs.load()
-        await sns.load()
-        await functions.load()
+        stack.callback(s3.contents.close)
+        for service in (sqs, sns, s3, functions):
+            await service.load()
         tables |= {
             "cloudwatch": cloudwatch.operations(),
             "iam": iam.operations(),
             "lambda": functions.operations(),
             "logs": logs.operations(),
+            "s3": s3.operations(),
             "sns": sns.operations(),
             "sqs": sqs.operations(),
             "sts": sts.operations(),
@@ -147,7 +151,7 @@ async def open_platform(ground: Ground, folder: DataFolder) -> AsyncIterator[Pla
         await stack.enter_async_context(_running("engine", engine.run))
         await engine.ready.wait()
         serve_events = partial(events.run, functions.asynchronous)
-        workers: _Workers = {"event_queue": serve_events, "lambda": functions.run, "sns": sns.run}
+        workers: _Workers = {"event_queue": serve_events, "lambda": functions.run, "sns": sns.run, "s3": s3.run}
         for name, run in workers.items():
             await stack.enter_async_context(_running(name, partial(supervise, name, run, ground.log)))
         yield Platform(dispatch=dispatch, sts=sts, functions=functions, queues=sqs, topics=sns, engine=engine)
@@ -180,6 +184,17 @@ def _has_private_endpoints(config: Config) -> bool:
     if config.private_endpoints != "auto":
         return config.private_endpoints == "yes"
     return is_loopback(config.host)
+
+
+def _buckets(ground: Ground, main: Database, folder: DataFolder, call: Call) -> S3:
+    return S3(
+        database=main,
+        folder=folder.path / "objects",
+        durable=not ground.config.ephemeral,
+        clock=ground.clock,
+        log=ground.log,
+        call=call,
+    )
 
 
 def _engine(ground: Ground, memory: Path, logs: Logs, sts: Sts, metrics: FunctionMetrics) -> Engine:

@@ -101,7 +101,7 @@ def _rest(model: ServiceModel, shape: Shape, protocol: str) -> Parse:
         for read in places:
             read(labels, request, params)
         if read_body is not None and request.body:
-            params.update(read_body(without_chunks(request)))
+            params.update(read_body(without_chunks(request.body, request.headers)))
         return params
 
     return parse_rest
@@ -116,9 +116,12 @@ def _raw_payload(places: list[ReadRest], shape: Shape, payload: Shape) -> Parse:
         params: dict[str, Any] = {}
         for read in places:
             read(labels, request, params)
+        if request.stream is not None:
+            params[name] = request.stream
+            return params
         body = request.body
         if body or is_required:
-            body = without_chunks(request)
+            body = without_chunks(request.body, request.headers)
             params[name] = _text(body) if is_text else body
         return params
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from lambent.aws.errors import ApiError
 from lambent.protocol import eventstream, models
-from lambent.protocol.http import UNMODELLED_HEADERS, HttpResponse
+from lambent.protocol.http import UNMODELLED_HEADERS, UNMODELLED_STATUS, HttpResponse
 from lambent.protocol.models import CBOR, JSON, QUERY, REST_JSON, ServiceModel, Shape
 from lambent.protocol.route import Route, Unroutable
-from lambent.protocol.serialize_errors import error_response
+from lambent.protocol.serialize_errors import error_response, s3_ids
 from lambent.protocol.sqs_query import with_query_names
 from lambent.protocol.write_rest import Headers, header_text, header_writer
 from lambent.protocol.write_values import ValueWriters, encode_cbor, encode_json
@@ -121,9 +121,9 @@ def _rpc_without_output(protocol: str, content_type: str) -> Serialize:
 def _rest(model: ServiceModel, operation: str, protocol: str) -> Serialize:
     shape = model.output(operation)
     status = model.operations[operation].http.response_code or 200
-    id_header = "x-amz-request-id" if model.name == "s3" else "x-amzn-RequestId"
+    id_headers = s3_ids if model.name == "s3" else _ids
     if shape is None:
-        return lambda _result, request_id: HttpResponse(status, [(id_header, request_id)], b"")
+        return lambda result, request_id: HttpResponse(status, [*id_headers(request_id), *_unmodelled(result)], b"")
     members = model.members(shape)
     write_headers = header_writer(model, members)
     status_member = next((name for name, member in members.items() if member.location == "statusCode"), "")
@@ -131,23 +131,34 @@ def _rest(model: ServiceModel, operation: str, protocol: str) -> Serialize:
     is_raw = shape.payload is not None and members[shape.payload].type == "blob"
     payload = members[shape.payload] if shape.payload else None
     encode = eventstream.event_encoder(model, payload, protocol) if payload and payload.eventstream else None
+    tells_length = model.name == "s3" and "ContentLength" in members
     has_type_member = any((member.wire_name or "").lower() == "content-type" for member in members.values())
 
     def serialize_rest(result: Mapping[str, Any], request_id: str) -> HttpResponse:
-        headers: Headers = [(id_header, request_id)]
+        headers: Headers = id_headers(request_id)
         write_headers(result, headers)
-        if more := result.get(UNMODELLED_HEADERS):
-            headers += [(name, header_text(value)) for name, value in more]
-        code = result.get(status_member) or status
+        headers += _unmodelled(result)
+        code = result.get(status_member) or result.get(UNMODELLED_STATUS) or status
         if encode is not None and isinstance(events := result.get(shape.payload or ""), AsyncIterator):
             headers.append(("Content-Type", content_type))
             return HttpResponse(code, headers, b"", _encoded(encode, events))
+        length = result.get("ContentLength") if tells_length else None
+        if is_raw and isinstance(chunks := result.get(shape.payload or ""), AsyncIterator):
+            return HttpResponse(code, headers, b"", chunks, length)
         body = write_body(result) if code not in _NO_BODY else b""
         if body and not (has_type_member and _has_type(headers, is_raw=is_raw)):
             headers.append(("Content-Type", content_type))
-        return HttpResponse(code, headers, body)
+        return HttpResponse(code, headers, body, None, length if not body else None)
 
     return serialize_rest
+
+
+def _ids(request_id: str) -> Headers:
+    return [("x-amzn-RequestId", request_id)]
+
+
+def _unmodelled(result: Mapping[str, Any]) -> Headers:
+    return [(name, header_text(value)) for name, value in result.get(UNMODELLED_HEADERS) or ()]
 
 
 async def _encoded(encode: eventstream.EncodeEvent, events: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:

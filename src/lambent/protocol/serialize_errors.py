@@ -6,11 +6,12 @@ codes that no model lists.
 Source: Smithy, "operation error serialization" of each AWS protocol; recorded answers.
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Any, Final
 
-from lambent.aws.errors import UNMODELLED_STATUS, ApiError
-from lambent.protocol.http import HttpResponse
+from lambent.aws.errors import S3_STATUS, UNMODELLED_STATUS, ApiError
+from lambent.protocol.http import UNMODELLED_HEADERS, HttpResponse
 from lambent.protocol.models import CBOR, JSON, QUERY, REST_JSON, REST_XML, ServiceModel, Shape
 from lambent.protocol.sqs_query import json_type, query_text, with_query_names
 from lambent.protocol.write_rest import Headers, header_text, header_writer
@@ -27,6 +28,8 @@ def error_response(model: ServiceModel | None, protocol: str, error: ApiError, r
     model = with_query_names(model) if model is not None else None
     shape = model.error(error.code) if model is not None else None
     status = error_status(shape, error.code, protocol)
+    if model is not None and model.name == "s3":
+        status = S3_STATUS.get(error.code, status)
     if protocol == QUERY:
         return _query(model, shape, error, status, request_id)
     if protocol == REST_XML:
@@ -161,9 +164,22 @@ def _rest_xml(
         return response
     out: Out = [f"{DECLARATION}<Error><Code>{escaped(_wire_code(shape, error.code))}</Code>"]
     out.append(f"<Message>{escaped(error.message)}</Message>")
+    headers = [*s3_ids(request_id), ("Content-Type", "application/xml")]
     # S3 says which bucket and key were meant in elements that its model does not have.
     for name, value in error.members.items():
-        out.append(f"<{name}>{escaped(str(value))}</{name}>")
-    out.append(f"<RequestId>{escaped(request_id)}</RequestId></Error>")
-    headers = [("x-amz-request-id", request_id), ("Content-Type", "application/xml")]
+        if name == UNMODELLED_HEADERS:
+            headers += [(header, header_text(text)) for header, text in value]
+        else:
+            out.append(f"<{name}>{escaped(str(value))}</{name}>")
+    out.append(f"<RequestId>{escaped(request_id)}</RequestId><HostId>{escaped(host_id(request_id))}</HostId></Error>")
     return HttpResponse(status, headers, "".join(out).encode())
+
+
+def s3_ids(request_id: str) -> Headers:
+    """What every answer of S3 begins with."""
+    return [("x-amz-request-id", request_id), ("x-amz-id-2", host_id(request_id)), ("Server", "AmazonS3")]
+
+
+def host_id(request_id: str) -> str:
+    """S3's second id of a request, which says nothing that the first does not."""
+    return base64.b64encode(request_id.encode()).decode()

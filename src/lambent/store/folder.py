@@ -4,6 +4,7 @@ lock            the running node's process id and endpoint, locked (flock) as lo
 secret          32 random bytes of this installation, for signed links, session tokens and environment variables
 main.db         what must survive a power cut          bulk.db   log events and metrics
 functions/      code packages, as they came and unpacked          run/      the sandboxes' working folder
+objects/        bodies of S3's objects, by what is in them
 """
 
 import errno

@@ -173,7 +173,7 @@ def test_nothing_listening_is_told_with_the_next_step(run):
 def test_coverage_is_what_the_node_answers(run, lambent):
     done = run("coverage", "--json")
     found = {one["service"]: one for one in json.loads(done.stdout)}
-    assert set(found) == {"cloudwatch", "iam", "lambda", "logs", "sns", "sqs", "sts"}
+    assert set(found) == {"cloudwatch", "iam", "lambda", "logs", "s3", "sns", "sqs", "sts"}
     assert {"Invoke", "CreateFunction"} <= set(found["lambda"]["there"])
     one = json.loads(run("coverage", "sts", "--json").stdout)
     assert one == found["sts"]

@@ -40,7 +40,7 @@ def test_health_says_what_runs(ask, lambent):
     health = json.loads(body)
     assert (status, headers["content-type"], health["status"]) == (200, "application/json", "running")
     assert health["endpoint"] == lambent.endpoint
-    assert set(health["services"]) == {"cloudwatch", "iam", "lambda", "logs", "sns", "sqs", "sts"}
+    assert set(health["services"]) == {"cloudwatch", "iam", "lambda", "logs", "s3", "sns", "sqs", "sts"}
     assert health["isolation"] in ("namespaces", "process")
     assert health["uptime_s"] >= 0
 

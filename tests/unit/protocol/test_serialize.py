@@ -183,7 +183,7 @@ def test_an_error_of_s3_has_elements_of_its_own() -> None:
     assert response.status == 404
     assert response.body.decode().endswith(
         "<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>a&amp;b</Key>"
-        "<RequestId>an-id</RequestId></Error>"
+        "<RequestId>an-id</RequestId><HostId>YW4taWQ=</HostId></Error>"
     )
 
 

@@ -14,6 +14,8 @@ _READS_ALL = {
     ("lambent.services.lambda_.mappings.rows", "everything"),  # at start
     ("lambent.services.logs.rows", "groups_with_retention"),  # every ten minutes
     ("lambent.services.logs.rows", "tombstones"),  # whatever was deleted and has not been removed yet
+    ("lambent.services.s3.rows", "all_buckets"),  # at start
+    ("lambent.services.s3.rows", "unmentioned"),  # an index that has nothing else
     ("lambent.services.sns.rows", "all_topics"),  # at start
     ("lambent.services.sns.rows", "all_subscriptions"),  # at start
     ("lambent.services.sns.rows", "waited_for"),  # at start

@@ -56,6 +56,16 @@ class ClientContext(_Record):
     env: Any
 
 
+_NAMES = ("LOG_GROUP_NAME", "LOG_STREAM_NAME", "FUNCTION_NAME", "FUNCTION_MEMORY_SIZE", "FUNCTION_VERSION")
+_names: "list[str | None]" = []
+
+
+def _read_names() -> "list[str | None]":
+    """What stays the same from the first invocation on: each reading of a variable takes a microsecond."""
+    _names[:] = [os.environ.get("AWS_LAMBDA_" + name) for name in _NAMES]
+    return _names
+
+
 class LambdaContext:
     """Information about the invocation, the function and the execution environment."""
 
@@ -74,11 +84,9 @@ class LambdaContext:
 
     def __init__(self, header: dict[str, Any], client: dict[str, Any] | None, cognito: dict[str, Any] | None):
         self.aws_request_id: str = header["request_id"]
-        self.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
-        self.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
-        self.function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
-        self.memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-        self.function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")
+        names = _names or _read_names()
+        self.log_group_name, self.log_stream_name, self.function_name = names[:3]
+        self.memory_limit_in_mb, self.function_version = names[3:]
         self.invoked_function_arn: str | None = header.get("arn")
         self.tenant_id: str | None = header.get("tenant_id")
         self._w3c = _take_w3c(client)

@@ -29,7 +29,12 @@ class Encoder:
     def __init__(self, execution_env: str | None) -> None:
         self._ascii = execution_env not in _WRITES_UNICODE
         # simplejson looks for cycles too; allow_nan writes NaN and Infinity as they are.
-        self._fast = json.JSONEncoder(ensure_ascii=self._ascii, allow_nan=True, default=_refuse)
+        fast = json.JSONEncoder(ensure_ascii=self._ascii, allow_nan=True, default=_refuse)
+        make, write = json.encoder.c_make_encoder, encode_basestring_ascii if self._ascii else encode_basestring  # type: ignore[attr-defined]
+        # What `encode` makes anew each time. An error may leave something in its table of what it is inside of.
+        self._inside: dict[int, Any] = {}
+        walk = make and make(self._inside, _refuse, write, None, ": ", ", ", False, False, True)
+        self._fast: Callable[[Any], str] = (lambda value: "".join(walk(value, 0))) if walk else fast.encode
 
     def encode(self, value: Any) -> str:
         """The JSON text.
@@ -41,11 +46,12 @@ class Encoder:
         # takes holds no named tuple, which the standard library would write as an array without asking.
         try:
             marshal.dumps(value)
-            return self._fast.encode(value)
+            return self._fast(value)
         except RecursionError:
+            self._inside.clear()
             raise
         except (TypeError, ValueError):
-            pass
+            self._inside.clear()
         try:
             return self._slow(value)
         except RecursionError:

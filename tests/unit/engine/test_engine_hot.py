@@ -74,6 +74,21 @@ def test_who_waited_in_vain_is_woken_for_and_nobody_waits_for_ever_longer(tmp_pa
     run(main)
 
 
+def test_whoever_waits_on_though_all_are_awake_counts_once(tmp_path: Path) -> None:
+    async def main(_clock: Clock) -> None:
+        books, spec, loop = Books(), function(tmp_path), asyncio.get_running_loop()
+        began, woken = loop.time(), []
+        hot = Hot(books, lambda _spec: woken.append(loop.time()))  # there is none
+        books.queue = [object()]
+        hot.wait(spec)
+        await until(lambda: len(woken) >= 10)
+        books.queue = []
+        await until(lambda: hot.is_better(spec, AT_WORK + 1), limit_s=100)
+        assert 1 <= loop.time() - began < 1.5
+
+    run(main)
+
+
 def test_while_the_queue_moves_nobody_is_woken(tmp_path: Path) -> None:
     async def main(_clock: Clock) -> None:
         books, spec = Books(), function(tmp_path)

@@ -7,6 +7,7 @@ not obeyed.
 import asyncio
 import json
 import socket
+from functools import lru_cache
 from typing import Final, Protocol
 
 import httptools
@@ -132,7 +133,7 @@ class Connection:
     def on_header(self, name: bytes, value: bytes) -> None:
         fields = self.headers if self._in_head else self.trailers
         if len(fields) < _MAX_FIELDS:
-            fields[name.lower().decode("latin-1")] = value.decode("latin-1")
+            fields[_known_name(name)] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         self._in_head, self._silent_bytes = False, 0
@@ -169,6 +170,12 @@ class Connection:
         if self.method != wanted:
             self.refuse(405, "MethodNotAllowed", f"{self.method} is not {wanted}.")
         return self.method == wanted
+
+
+@lru_cache(1024)
+def _known_name(name: bytes) -> str:
+    """In lower case. Runtimes send the same few."""
+    return name.decode("latin-1").lower()
 
 
 _ONE_LINE: Final = {10: " ", 13: " ", 0: " "}

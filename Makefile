@@ -26,6 +26,7 @@ help:
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv .venv || { \
 		echo "error: $(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@$(BIN)/python -m compileall -q src/lambent  # as an installed package is; a start takes a third longer without
 	@touch $@
 
 .venv/.stamp-dev: .venv/.stamp

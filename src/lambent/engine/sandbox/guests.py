@@ -6,7 +6,6 @@ Standard library only: the launcher's process imports it.
 from __future__ import annotations
 
 import os
-import select
 import socket
 import sys
 import traceback
@@ -49,8 +48,6 @@ def _do_nothing() -> None:
 def run_when_claimed(guest: Guest, multiply: Callable[[socket.socket], None] | None = None) -> None:
     """Sleep until the node's first word: the code is there by then, and can be the working folder."""
     with socket.socket(fileno=namespaces.CONTROL_FD) as control:
-        if not select.select([control], (), (), 0)[0]:
-            guest.rehearse()
         if not control.recv(1, socket.MSG_PEEK):
             os._exit(0)
         control.detach()

@@ -16,7 +16,7 @@ from lambent.engine.sandbox import processes
 
 _BYTES_PER_S: Final = 2e9  # how quickly one process touches fresh pages
 _SHORTEST_S: Final = 0.005
-_LONGEST_S: Final = 0.1
+_LONGEST_S: Final = 0.5  # several processes may be quicker; the kernel's limit stands behind this one
 _REST: Final = 20  # a look at a thousand processes takes 50 ms: never more than a twentieth of the node's time
 
 
@@ -104,15 +104,20 @@ class MemoryWatch:
         self._limit = limit_bytes
         self._on_beyond = on_beyond
         self._timer: asyncio.TimerHandle | None = None
+        self._most = 0.0  # bytes that it may use by now: those that were seen, and what it could add while it ran
+        self._since = 0.0  # when it was seen, or went on
 
     def start(self) -> None:
-        """It runs from now on."""
+        """It runs from now on. An invocation that is short is not looked at: it cannot have filled the gap."""
         if self._timer is None:
-            self._look()
+            loop = asyncio.get_running_loop()
+            self._since = loop.time()
+            self._timer = loop.call_later(pause_s(self._limit - int(self._most)), self._look)
 
     def stop(self) -> None:
         """It is frozen, or gone."""
         if self._timer:
+            self._most += (asyncio.get_running_loop().time() - self._since) * _BYTES_PER_S
             self._timer.cancel()
             self._timer = None
 
@@ -133,5 +138,6 @@ class MemoryWatch:
         if used >= self._limit:
             self._on_beyond()
             return
+        self._most, self._since = used, began
         pause = max(pause_s(self._limit - used), _REST * (loop.time() - began))
         self._timer = loop.call_later(pause, self._look)

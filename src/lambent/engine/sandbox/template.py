@@ -112,11 +112,14 @@ def _become(ends: namespaces.Ends, tasks: array.array[int], guest: guests.Guest,
         sync = namespaces.SYNC_FD
         os.setsid()
         gc.enable()
-        if not os.read(sync, 2):
+        word = os.read(sync, 2)
+        if not word:
             os._exit(0)
         put_up()
         os.write(sync, namespaces.READY)
         os.close(sync)
+        if word == namespaces.PARKED:
+            guest.rehearse()
         guests.run_when_claimed(guest)
     except BaseException as error:
         with contextlib.suppress(OSError):

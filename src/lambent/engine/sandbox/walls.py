@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CODE_ATTRIBUTES = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID | kernel.MOUNT_ATTR_NODEV
-READY = namespaces.READY
+READY, AWAITED, PARKED = namespaces.READY, namespaces.AWAITED, namespaces.PARKED
 UIDS = 10_000  # of the host, for each launcher
 
 
@@ -87,7 +87,7 @@ class ProcessWalls:
     def buried(self, pid: int) -> None:
         """A process of ours that is no environment has ended."""
 
-    def start(self, slot: int, order: dict[str, Any] | None = None, tmp: int = -1) -> Environment:
+    def start(self, slot: int, word: bytes, order: dict[str, Any] | None = None, tmp: int = -1) -> Environment:
         """A new environment, at work on its walls; its `sync` will say READY or what went wrong."""
         environment = Environment(slot)
         environment.order = order
@@ -213,11 +213,12 @@ class NamespaceWalls:
         udp, tcp = self._router.names
         return {"udp": udp.fileno(), "tcp": tcp.fileno()}
 
-    def start(self, slot: int, order: dict[str, Any] | None = None, tmp: int = -1) -> Environment:
+    def start(self, slot: int, word: bytes, order: dict[str, Any] | None = None, tmp: int = -1) -> Environment:
         """A new environment, at work on its walls; its `sync` will say READY or what went wrong.
 
-        For an `order` of its own when that needs mounts that must be there before Landlock is: the /tmp that it
-        inherits, and file systems. Landlock knows folders, not their names.
+        `word` says whether somebody waits for it: AWAITED, or PARKED. For an `order` of its own when that needs mounts
+        that must be there before Landlock is: the /tmp that it inherits, and file systems. Landlock knows folders, not
+        their names.
         """
         environment = Environment(slot)
         environment.order = order
@@ -237,7 +238,7 @@ class NamespaceWalls:
             self._abandon(environment, ends)
             raise
         environment.tmp = tmp
-        self._let_go_on(environment, ends)
+        self._let_go_on(environment, ends, word)
         return environment
 
     def _copy(self, environment: Environment, ends: namespaces.Ends, prepared: tuple[str, ...]) -> int:
@@ -510,7 +511,7 @@ class NamespaceWalls:
     def _host_id(self, environment: Environment) -> int:
         return 0 if self._uid_base is None else self._uid_base + environment.slot
 
-    def _let_go_on(self, environment: Environment, ends: namespaces.Ends) -> None:
+    def _let_go_on(self, environment: Environment, ends: namespaces.Ends, word: bytes) -> None:
         host_id = self._host_id(environment)
         if host_id:
             os.fchown(ends[0], host_id, host_id)  # so that it may open /dev/stdout
@@ -518,7 +519,7 @@ class NamespaceWalls:
             os.close(fd)
         if environment.holder < 0:
             namespaces.map_user(environment.pid, host_id)
-        os.write(environment.sync, b"go")
+        os.write(environment.sync, word)
 
 
 def _interpreter_prefixes() -> list[str]:

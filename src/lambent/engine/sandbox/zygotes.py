@@ -224,7 +224,7 @@ class Launcher:
         """Start an environment for one order: in the place of one that ended, with its /tmp, or with file systems."""
         estate = self._estates.pop(order["heir_of"], None) or estates.Estate(self._next_slot(), -1)
         try:
-            environment = self._walls.start(estate.slot, order, estate.tmp)
+            environment = self._walls.start(estate.slot, walls.AWAITED, order, estate.tmp)
         except OSError as error:
             self._settle(estate)
             wire.send(self._node, {"op": "refused", "id": order["id"], "error": str(error)})
@@ -297,7 +297,7 @@ class Launcher:
     def _start(self) -> None:
         slot = self._next_slot()
         try:
-            environment = self._walls.start(slot)
+            environment = self._walls.start(slot, walls.AWAITED if self._waiting else walls.PARKED)
         except OSError as error:
             self._free_slots.append(slot)
             self._on_failed_start(str(error))

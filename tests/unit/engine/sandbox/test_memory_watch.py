@@ -88,7 +88,27 @@ def test_stopped_it_does_not_look(group: Group) -> None:
     assert group.calls == 0
 
 
-@pytest.mark.parametrize(("gap_mb", "pause"), [(0, 0.005), (118, 0.0619), (10_000, 0.1)])
+def test_many_short_runs_are_looked_at_before_they_could_have_filled_the_gap_together(group: Group) -> None:
+    async def run_often() -> list[int]:
+        memory = MemoryWatch(CgroupMemory(group.version, group.fds), 128 * MB, group.on_beyond)
+        group.use(300, 300)
+        calls = []
+        for _turn in range(8):
+            memory.start()
+            await asyncio.sleep(0.01)
+            memory.stop()
+            await asyncio.sleep(10)
+            calls.append(group.calls)
+        return calls
+
+    loop = JumpingLoop()
+    calls = loop.run_until_complete(run_often())
+    loop.close()
+    assert calls[0] == 0  # 10 ms are not enough to fill 128 MB
+    assert calls[-1] > 0
+
+
+@pytest.mark.parametrize(("gap_mb", "pause"), [(0, 0.005), (118, 0.0619), (10_000, 0.5)])
 def test_it_looks_again_before_the_gap_can_be_filled(gap_mb: int, pause: float) -> None:
     assert pause_s(gap_mb * MB) == pytest.approx(pause, abs=0.0001)
 

@@ -1,5 +1,6 @@
 """The rows of the benchmark's table: where each figure is in the harness's results, and what it is to reach."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,16 +73,29 @@ ROWS = (
     Row("2,000 messages in batches of 10: all handed on, s", "sqs.all_consumed_s", 0.8),
 )
 
+_DEPTHS = ("sent", "received", "deleted")
+QUEUE_ROWS = (
+    Row("sent in tens, durable, messages/s", "queues.sent_per_s", is_rate=True),
+    Row("received in tens, messages/s", "queues.received_per_s", is_rate=True),
+    Row("deleted in tens, durable, messages/s", "queues.deleted_per_s", is_rate=True),
+    Row("send to a waiting receiver, ms", "queues.wake"),
+    Row("SendMessage to the handler, idle queue, ms", "queues.to_handler", 20),
+    Row("2,000 waiting messages in batches of 10: all handed on, s", "queues.drained_s", 0.8),
+    *(Row(f"{one}, CPU of the node each, with 1,000 waiting, µs", f"queues.shallow_{one}_us") for one in _DEPTHS),
+    *(Row(f"– with a million waiting: {one}, times that", f"queues.{one}_ratio", 1.1) for one in _DEPTHS),
+    Row("memory of the first 1,000 messages, MiB", "queues.shallow_mib"),
+    Row("memory of the million, MiB", "queues.deep_mib", 100),
+)
 
-def table(results: dict[str, dict[str, Any]], peer: str | None) -> str:
-    """One column for each run; with a peer, how many times better the first column is."""
+
+def table(results: dict[str, dict[str, Any]], peers: Sequence[str], rows: Sequence[Row] = ROWS) -> str:
+    """One column for each run; and for each peer, how many times better the first column is."""
     first = next(iter(results.values()))
-    columns = [*results, *(["ratio"] if peer else []), "to reach"]
+    columns = [*results, *(f"to {peer}" for peer in peers), "to reach"]
     lines = ["| min / p50 / p99 | " + " | ".join(columns) + " |", "| --- |" + " --- |" * len(columns)]
-    for row in ROWS:
+    for row in rows:
         cells = [row.text(result) for result in results.values()]
-        if peer:
-            cells.append(_ratio(row, first, results[peer]))
+        cells += [_ratio(row, first, results[peer]) for peer in peers]
         cells.append("" if row.goal is None else f"{row.goal:,}")
         lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -96,7 +110,7 @@ def _ratio(row: Row, ours: dict[str, Any], theirs: dict[str, Any]) -> str:
 
 def figures(result: dict[str, Any]) -> dict[str, float]:
     """All figures of a run by their path: what the history keeps."""
-    found = {row.path: row.figure(result) for row in ROWS}
+    found = {row.path: row.figure(result) for row in (*ROWS, *QUEUE_ROWS)}
     return {path: figure for path, figure in found.items() if figure is not None}
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures Lambent, and a peer in the same run where one is installed, and prints one table.
+"""Measures Lambent, and a peer in the same run where one is installed, and prints a table, and another one of queues.
 
-    make bench                                    # all of it, about a quarter of an hour
-    .venv/bin/python bench/run.py --quick         # two minutes, to see a trend
+    make bench                                    # all of it, about half an hour
+    .venv/bin/python bench/run.py --quick         # five minutes, to see a trend
     .venv/bin/python bench/run.py --peer 'ministack'
 
 Every row comes from `harness.py`, which speaks the Lambda API to whatever answers. Lambent runs with full isolation,
@@ -11,6 +11,7 @@ written to bench/results/, a line for each whole run to bench/history.jsonl.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -22,7 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from rows import LANGUAGES, figures, table
+from queues import results as queue_results
+from rows import LANGUAGES, QUEUE_ROWS, figures, table
 
 HERE = Path(__file__).parent
 SCENARIOS = "cold,warm,import,node,custom,firstbyte,throughput,burst,memory,async,sqs"
@@ -99,8 +101,11 @@ def main() -> None:
         print(f"no peer measured: {options.peer} is not installed", file=sys.stderr)
     machine = f"{os.cpu_count()} cores, kernel {platform.release()}, Python {platform.python_version()}"
     print(f"{machine}, the client on the same cores\n")
-    print(table(results, label))
+    print(table(results, [label] if label else []))
+    queues = asyncio.run(queue_results("" if options.no_peer else options.peer, quick=options.quick))
+    print(f"\n{table(queues, [name for name in queues if name != 'lambent'], QUEUE_ROWS)}")
     if not options.quick:
+        results["lambent-1769-mb"]["scenarios"] |= queues["lambent"]["scenarios"]
         remember(results, machine)
 
 

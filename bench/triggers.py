@@ -5,18 +5,23 @@
     .venv/bin/python bench/triggers.py --endpoint http://127.0.0.1:4566
 
 The handler prints when it began; both clocks are this machine's. Latency is from before SendMessage, boto3 included.
+`make bench` has these figures, and a peer's, in its table of queues.
 """
 
 import argparse
 import contextlib
 import io
-import statistics
+import itertools
+import json
+import sys
 import tempfile
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import boto3
+import harness
 
 from lambent.pytest_plugin import running_node
 
@@ -37,6 +42,7 @@ class Bench:
         self.lam, self.sqs, self.logs = (
             boto3.client(name, endpoint_url=endpoint, **keys) for name in ("lambda", "sqs", "logs")
         )
+        self._numbers = itertools.count()
 
     def prepare(self) -> None:
         package = io.BytesIO()
@@ -76,19 +82,20 @@ class Bench:
                 found.setdefault(body, []).append(float(moment))
         return found
 
-    def latency(self, count: int) -> None:
+    def latency(self, count: int) -> list[float]:
+        """Milliseconds from before each send to its handler."""
         sent = {}
-        for number in range(count):
-            sent[f"idle{number}"] = time.time()
-            self.sqs.send_message(QueueUrl=self.queue, MessageBody=f"idle{number}")
+        for _ in range(count):
+            body = f"idle{next(self._numbers)}"
+            sent[body] = time.time()
+            self.sqs.send_message(QueueUrl=self.queue, MessageBody=body)
             time.sleep(0.1)
         time.sleep(1)
         began = self.began()
-        taken = sorted((began[body][0] - moment) * 1000 for body, moment in list(sent.items())[1:])  # the first is cold
-        p99 = taken[int(len(taken) * 0.99)]
-        print(f"SendMessage to handler, idle queue: {taken[0]:.1f} / {statistics.median(taken):.1f} / {p99:.1f} ms")
+        return [(began[body][0] - moment) * 1000 for body, moment in list(sent.items())[1:]]  # the first is cold
 
-    def drain(self, name: str, count: int) -> None:
+    def drain(self, name: str, count: int) -> float:
+        """Seconds from the first handler to the last, of messages that all wait when the mapping is enabled."""
         self.lam.update_event_source_mapping(UUID=self.uuid, Enabled=False)
         self.until("Disabled")
 
@@ -107,9 +114,19 @@ class Bench:
             left = any(map(int, found.values()))
         time.sleep(1)
         moments = [each for body, found in self.began().items() if body.startswith(f"{name}-") for each in found]
-        took = max(moments) - min(moments)
-        again = len(moments) - count
-        print(f"{count:,} waiting messages, batches of 10: {took:.2f} s, {count / took:,.0f}/s, {again} twice")
+        if len(moments) > count:
+            print(f"{len(moments) - count} came twice", file=sys.stderr)
+        return max(moments) - min(moments)
+
+
+def figures(endpoint: str, messages: int = 2_000) -> dict[str, Any]:
+    """Milliseconds from SendMessage to the handler on an idle queue; seconds in which a full one is emptied."""
+    bench = Bench(endpoint)
+    bench.prepare()
+    bench.latency(10)
+    idle = harness.summary(bench.latency(50))
+    drained = sorted(bench.drain(f"drain{number}", messages) for number in range(3))
+    return {"to_handler": idle, "drained_s": round(drained[1], 2)}
 
 
 def main() -> None:
@@ -122,11 +139,7 @@ def main() -> None:
         if endpoint is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lambent-bench-"))
             endpoint = stack.enter_context(running_node("--data-dir", folder, ephemeral=False)).endpoint
-        bench = Bench(endpoint)
-        bench.prepare()
-        bench.latency(50)
-        for number in range(3):
-            bench.drain(f"drain{number}", options.messages)
+        print(json.dumps(figures(endpoint, options.messages), indent=1))
 
 
 if __name__ == "__main__":

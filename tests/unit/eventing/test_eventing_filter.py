@@ -35,6 +35,7 @@ TEXT_PATTERN = {"body": ["order"]}
         ({"body": {"kind": [{"exists": False}]}}, '{"other": 1}', True),
         ({"body": {"kind": [{"exists": False}]}}, "text", False),
         ({"body": [{"anything-but": "x"}]}, '{"kind": "order"}', False),
+        ({"body": [{"exists": False}]}, '{"kind": "order"}', False),
         ({"attributes": {"SenderId": ["s"]}}, "whatever", True),
         ({"attributes": {"SenderId": ["t"]}}, "whatever", False),
         ([{"body": ["a"]}, {"body": ["b"]}], "b", True),

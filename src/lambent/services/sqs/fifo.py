@@ -216,4 +216,4 @@ class FifoQueue:
         if group is None or group.flights:
             return False
         head = self._head(group)
-        return head is not None and head.seq == seq and head.state is State.READY
+        return head is not None and head.seq == seq  # which is visible: only those are shown

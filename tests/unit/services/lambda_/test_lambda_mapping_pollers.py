@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import pytest
 from lambda_platform import ACCOUNT, ARN, CALLER, REGION, platform
 from mapping_platform import (
     FIFO,
@@ -18,6 +19,7 @@ from mapping_platform import (
     state,
 )
 from msgspec.structs import replace
+from sqlalchemy import text
 
 from lambent.aws.errors import ApiError
 from lambent.aws.trace import part
@@ -314,5 +316,39 @@ def test_the_queue_says_no_and_the_mapping_says_so(tmp_path):
         await asyncio.sleep(10)
         told = await lambda_("GetEventSourceMapping", UUID=uuid)
         assert told["LastProcessingResult"] == "PROBLEM: Access to the resource is denied."
+
+    on_a_platform(main, tmp_path)
+
+
+def test_a_disk_that_refuses_deletions_loses_nothing(tmp_path):
+    async def main(lambda_):
+        refuse = "CREATE TRIGGER full BEFORE DELETE ON sqs_messages BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+        await mapped(lambda_)
+        await lambda_.service.database.write(lambda tx: tx.execute(text(refuse)))
+        await send(lambda_, "a", "b")
+        await asyncio.sleep(100)
+        assert len(bodies(lambda_)) > 2, "what could not be deleted came again"
+        await lambda_.service.database.write(lambda tx: tx.execute(text("DROP TRIGGER full")))
+        await send(lambda_, "c")
+        await empty(lambda_)
+        assert set(bodies(lambda_)) == {"a", "b", "c"}
+
+    on_a_platform(main, tmp_path)
+
+
+@pytest.mark.parametrize("jump_s", [-7_200, 7_200])
+def test_a_clock_that_jumps_holds_up_no_message(tmp_path, jump_s):
+    async def main(lambda_):
+        jumped, read = [0], lambda_.clock.read
+        lambda_.clock.read = lambda: read() + jumped[0]
+        await mapped(lambda_)
+        lambda_.engine.result = InvocationResult(payload=b"{}", function_error="Unhandled")
+        await send(lambda_, "fails once")
+        await asyncio.sleep(1)
+        jumped[0] = jump_s
+        lambda_.engine.result = InvocationResult(payload=b"{}")
+        await send(lambda_, "new")
+        await empty(lambda_, limit_s=60)
+        assert sorted(bodies(lambda_)) == ["fails once", "fails once", "new"]
 
     on_a_platform(main, tmp_path)

@@ -313,3 +313,38 @@ def test_no_more_than_the_documented_number_is_in_flight():
     assert queue.take(2, 10, 10**9, max_receives=None, sent_after=-1) == ([], [])
     queue.remove(1)
     assert len(queue.take(2, 10, 10**9, max_receives=None, sent_after=-1)[0]) == 1
+
+
+def fifo_of(*groups):
+    queue = FifoQueue()
+    for seq, group in enumerate(groups, 1):
+        queue.add(Entry(seq, 0, 0, group=group))
+    return queue
+
+
+def receive(queue, most, until=100):
+    return queue.take(1, most, until, max_receives=None, sent_after=-1)[0]
+
+
+def test_a_group_is_locked_though_an_earlier_message_of_it_is_visible_again():
+    queue = fifo_of("a", "a")
+    (first,) = receive(queue, 1)
+    queue.change(first, 1, 1)  # its group is noted as free, more than once
+    first, second = receive(queue, 2)
+    queue.change(first, 1, 1)
+    assert receive(queue, 2) == [], "the second one is still in flight"
+    queue.change(second, 1, 1)
+    assert receive(queue, 2) == [first, second]
+
+
+def test_what_is_sent_while_others_are_in_the_store_alone_waits_behind_them():
+    queue = SmallFifo()
+    for seq, group in enumerate("abbbbbaa", 1):  # the last two are in the store alone
+        queue.add(Entry(seq, 0, 0, group=group))
+    (first, *_more) = receive(queue, 1)
+    queue.remove(first.seq)
+    queue.add(Entry(9, 0, 0, group="a"))
+    assert receive(queue, 1)[0].group == "b"
+    assert receive(queue, 1) == [], "9 would come before 7 and 8"
+    queue.load([Entry(seq, 0, 0, group="a") for seq in (7, 8, 9)], 1, is_all=True)
+    assert [entry.seq for entry in receive(queue, 3)] == [7, 8, 9]

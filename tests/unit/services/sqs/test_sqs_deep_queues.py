@@ -133,16 +133,40 @@ def test_attempts_that_mean_nothing_any_more_are_forgotten(tmp_path):
 
 
 def test_what_is_kept_for_the_order_of_groups_is_bounded():
-    queue = StandardQueue()
-    queue.add(Entry(1, 0, 0))  # always the first, so that nobody looks at what is behind
-    for seq in range(2, 20_000):
-        queue.add(Entry(seq, seq, seq, group="noisy"))
-        taken, _dead = queue.take(seq, 2, seq + 1, max_receives=None, sent_after=-1)
-        queue.remove(seq)
-        queue.settle(seq + 1)
-    assert len(taken) == 2
+    queue, seqs = StandardQueue(), iter(range(1_000_000))
+    queue.add(Entry(2_000_000, 0, 0))  # comes before what a noisy group has at its noisiest: nobody looks behind it
+    queue.add(Entry(next(seqs), 0, 0, group="noisy"))
+    for _ in range(3_000):
+        for _message in range(10):
+            queue.add(Entry(next(seqs), 0, 0, group="noisy"))
+        taken, _dead = queue.take(1, 10, 100, max_receives=None, sent_after=-1)
+        assert {entry.group for entry in taken} == {"noisy"}
+        for entry in taken:
+            queue.remove(entry.seq)
     assert len(queue._order) <= 2 * len(queue._ready) + queue.window
     assert len(queue._due) <= 2 * len(queue.entries) + queue.window + 1
+
+
+def test_what_is_delayed_is_left_to_the_store():
+    queue = StandardQueue()
+    for seq in range(1, 10 * queue.window):
+        queue.add(Entry(seq, 0, 1_000 + seq))
+    assert queue.horizon is not None
+    assert not queue.is_short(900, 10)
+    assert queue.is_short(queue.horizon[0], 2 * queue.window)
+
+
+def test_a_receive_that_the_store_does_not_know_stays_in_memory():
+    queue = StandardQueue()
+    queue.window = 2
+    queue.add(Entry(1, 0, 0))
+    ((received,), _dead) = queue.take(0, 1, 50, max_receives=None, sent_after=-1)
+    received.is_dirty = True
+    for seq in range(2, 20):
+        queue.add(Entry(seq, 0, 1))
+    queue.settle(60)  # it is the last in line now, where others are left to the store
+    assert 19 not in queue.entries
+    assert queue.entries[1] is received
 
 
 def test_no_more_than_the_documented_number_of_a_fifo_queue_is_in_flight():

@@ -9,7 +9,7 @@ from memory_source import MemoryTarget, make
 
 from lambent.aws.errors import ApiError
 from lambent.eventing.batch import MOST_BYTES
-from lambent.eventing.scaling import limited, provisioned
+from lambent.eventing.scaling import Limits, limited, provisioned
 from lambent.eventing.source import Answered, Failed, Refused
 from lambent.observe.log import Log
 from lambent.observe.supervise import supervise
@@ -195,6 +195,37 @@ def test_a_group_stays_in_order_and_groups_run_beside_each_other():
         assert made.target.most_at_once == 2
 
     polled(main, batch_size=1)
+
+
+def test_the_next_part_of_a_large_batch_waits_behind_a_message_of_its_group_that_stays():
+    async def main(made):
+        large = {name: name * 3_000_000 for name in "abc"}
+        made.target.does = lambda bodies: Failed() if bodies[0][0] == "a" and len(made.target.batches) == 1 else None
+        made.source.send(large["a"], large["b"], group="one")
+        made.source.send(large["c"], group="two")
+        await made.until(lambda: not made.source.bodies)
+        parts = [[body[0] for body in bodies] for _moment, bodies in made.target.batches]
+        assert parts == [["a", "b"], ["c"], ["a", "b"]]
+        made.target.batches.clear()
+        made.source.send(large["a"], large["b"], large["c"], group="one")
+        await made.until(lambda: not made.source.bodies)
+        parts = [[body[0] for body in bodies] for _moment, bodies in made.target.batches]
+        assert parts == [["a", "b"], ["a", "b"], ["c"]], "c did not overtake"
+
+    polled(main)
+
+
+def test_throttles_halve_what_may_be_under_way():
+    async def main(made):
+        made.target.takes_s = 1
+        made.source.send(*range(2_000))
+        await asyncio.sleep(10)
+        assert made.target.at_once > 30
+        made.target.does = lambda _bodies: Refused("TooManyRequestsException")
+        await asyncio.sleep(1.01)
+        assert made.poller._scale.allowed < 5
+
+    polled(main, batch_size=1, limits=Limits(per_minute=240))
 
 
 def test_five_batches_at_once_in_the_beginning_and_more_by_and_by():

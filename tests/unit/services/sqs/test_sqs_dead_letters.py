@@ -84,6 +84,26 @@ def test_two_equal_letters_of_a_fifo_queue_both_survive(tmp_path):
     with_sqs(tmp_path, test)
 
 
+@pytest.mark.parametrize(("suffix", "age_s"), [("", 100), (".fifo", 0)])
+def test_how_old_a_dead_letter_is(tmp_path, suffix, age_s):
+    """A standard queue's keeps its age, a FIFO queue's begins anew. Source: Amazon SQS Developer Guide, "Using
+    dead-letter queues", on retention.
+    """
+
+    async def test(sqs: Client) -> None:
+        dead = await sqs.queue(f"dead{suffix}")
+        url = await sqs.queue(f"q{suffix}", RedrivePolicy=redrive(f"dead{suffix}", 1))
+        await sqs.send(url, "a", **({"MessageGroupId": "g", "MessageDeduplicationId": "d"} if suffix else {}))
+        await sqs.receive(url, VisibilityTimeout=0)
+        await sqs.clock.sleep(100)
+        assert await sqs.receive(url) == []
+        (letter,) = await sqs.receive(dead)
+        sent_s = int(letter["Attributes"]["SentTimestamp"]) / 1000
+        assert sqs.clock.now() - sent_s == pytest.approx(age_s, abs=1)
+
+    with_sqs(tmp_path, test)
+
+
 def test_a_move_task_makes_new_messages_where_they_came_from(tmp_path):
     async def test(sqs: Client) -> None:
         dead, url = await sqs.queue("dead"), await sqs.queue("q", RedrivePolicy=redrive(most=1))

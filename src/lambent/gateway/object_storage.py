@@ -109,7 +109,7 @@ def parsed(ready: Ready) -> dict[str, Any]:
         ApiError: InvalidURI, MalformedXML or InvalidArgument, for what cannot be read.
     """
     try:
-        return parse(ready.way, ready.request)
+        params = parse(ready.way, ready.request)
     except ApiError as error:
         if error.code != "SerializationException":
             raise
@@ -119,6 +119,17 @@ def parsed(ready: Ready) -> dict[str, Any]:
             message = "The XML you provided was not well-formed or did not validate against our published schema"
             raise ApiError("MalformedXML", message) from error
         raise ApiError("InvalidArgument", error.message) from error
+    if ready.way.operation == "PutBucketNotificationConfiguration":
+        _lower_names(params)
+    return params
+
+
+def _lower_names(params: dict[str, Any]) -> None:
+    """The model has `prefix` and `suffix`; S3 takes them in any case, and says `Prefix` itself."""
+    for entries in params.get("NotificationConfiguration", {}).values():
+        for entry in entries if isinstance(entries, list) else ():
+            for rule in entry.get("Filter", {}).get("Key", {}).get("FilterRules", ()):
+                rule["Name"] = rule.get("Name", "").lower()
 
 
 def _routed(request: HttpRequest) -> Route:

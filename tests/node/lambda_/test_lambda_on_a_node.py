@@ -139,10 +139,10 @@ def test_requests_that_are_wrong_are_refused_with_the_status_of_aws(client):
     status, code, _ = refusal(client.create_function, FunctionName="x", **members | {"Timeout": 901})
     assert (status, code) == (400, "InvalidParameterValueException")
     status, code, message = refusal(
-        client.create_function, FunctionName="x", **members | {"Code": {"S3Bucket": "bucket", "S3Key": "key"}}
+        client.create_function, FunctionName="x", **members | {"Code": {"S3Bucket": "no-such-bucket", "S3Key": "key"}}
     )
-    assert (status, code) == (501, "NotImplemented")
-    assert "S3" in message
+    assert (status, code) == (400, "InvalidParameterValueException")
+    assert "S3 Error Code: NoSuchBucket." in message
 
 
 def test_a_payload_of_6_mb_passes_and_one_byte_more_does_not(client):

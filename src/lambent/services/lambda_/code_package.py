@@ -34,7 +34,7 @@ _ENCRYPTED: Final = 0x1 | 0x40
 class Limits:
     """What a package may measure: as uploaded, unpacked, and in files and folders."""
 
-    zipped_bytes: int = quotas.ZIPPED_BYTES
+    zipped_bytes: int = quotas.UNZIPPED_BYTES  # of one that comes from a bucket; `code_source` bounds the others
     unzipped_bytes: int = quotas.UNZIPPED_BYTES
     entries: int = quotas.ENTRIES
 

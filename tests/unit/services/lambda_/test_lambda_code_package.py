@@ -149,7 +149,7 @@ def test_the_zipped_size_is_limited(tmp_path):
     with pytest.raises(ApiError, match=f"Zipped size must be smaller than {len(data) - 1} bytes") as raised:
         unpack(data, tmp_path / "code", Limits(zipped_bytes=len(data) - 1))
     assert raised.value.code == "RequestEntityTooLargeException"
-    assert Limits().zipped_bytes == 50 * quotas.MIB
+    assert Limits().zipped_bytes == quotas.UNZIPPED_BYTES
 
 
 def test_the_unzipped_size_is_limited(tmp_path):

@@ -57,12 +57,9 @@ def test_an_object_in_s3_is_the_package_whole_or_in_pieces(data, is_streamed):
             ),
         ),
         (
-            ApiError("NotImplemented", "s3.GetObject is not supported by Lambent yet."),
+            {"Body": ZIP, "ContentLength": 262_144_001},
             {"S3Bucket": "b", "S3Key": "k"},
-            (
-                "NotImplemented",
-                "Lambent does not support code from S3 (S3Bucket, S3Key) yet: send the package as ZipFile.",
-            ),
+            (INVALID, "Unzipped size must be smaller than 262144000 bytes"),
         ),
         ({"Body": b""}, {"S3Bucket": "b", "S3Key": "k"}, (INVALID, "Uploaded file must be a non-empty zip")),
         (

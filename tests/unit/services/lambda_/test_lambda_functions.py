@@ -217,7 +217,6 @@ def test_what_aws_refuses_is_refused_in_its_words(tmp_path, params, message):
 @pytest.mark.parametrize(
     "params",
     [
-        {"Code": {"S3Bucket": "bucket", "S3Key": "key"}},
         {"DurableConfig": {"ExecutionTimeout": 60}},
         {"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}},
         {"RuntimeConfig": {"RuntimeArn": "a", "RuntimeAlias": "b"}},

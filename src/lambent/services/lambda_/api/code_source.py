@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+from lambent.aws import quotas
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
 from lambent.dispatch import Shape
@@ -23,14 +24,17 @@ def check_source(shape: Shape) -> None:
         raise _invalid("Please provide a source for function code.")
     elif not shape["ZipFile"]:
         raise _invalid(_NOTHING)
+    elif len(shape["ZipFile"]) > quotas.ZIPPED_BYTES:
+        message = f"Zipped size must be smaller than {quotas.ZIPPED_BYTES} bytes"
+        raise ApiError("RequestEntityTooLargeException", message)
 
 
 async def read_package(service: "Lambda", caller: Caller, shape: Shape) -> bytes:
     """The package that FunctionCode, UpdateFunctionCode or a layer's Content names.
 
     Raises:
-        ApiError: as `check_source`; InvalidParameterValueException with what S3 says; NotImplemented while there is
-            no S3 here, and for a package that is to stay in its bucket.
+        ApiError: as `check_source`; InvalidParameterValueException with what S3 says; NotImplemented for a package
+            that is to stay in its bucket.
     """
     check_source(shape)
     if not shape.get("S3Bucket"):
@@ -44,12 +48,11 @@ async def read_package(service: "Lambda", caller: Caller, shape: Shape) -> bytes
     try:
         answer = await service.call("s3", "GetObject", wanted, caller=caller)
     except ApiError as error:
-        if error.code == "NotImplemented":
-            later = "Lambent does not support code from S3 (S3Bucket, S3Key) yet: send the package as ZipFile."
-            raise ApiError("NotImplemented", later) from error
         raise _invalid(
             f"Error occurred while GetObject. S3 Error Code: {error.code}. S3 Error Message: {error.message}"
         ) from error
+    if answer.get("ContentLength", 0) > quotas.UNZIPPED_BYTES:
+        raise _invalid(f"Unzipped size must be smaller than {quotas.UNZIPPED_BYTES} bytes")
     return await _whole(answer["Body"])
 
 

@@ -232,7 +232,7 @@ async def put_bucket_policy(service: "S3", _caller: Caller, params: Shape) -> Sh
     if len(text.encode()) > _MOST_POLICY_BYTES:
         raise ApiError("PolicyTooLarge", "Bucket policies are limited to 20 KB in size")
     try:
-        policy.check(text, "resource")
+        policy.decode(text, "resource")
     except policy.MalformedPolicyError as error:
         raise ApiError("MalformedPolicy", error.message) from error
     await change_settings(service, bucket.name, "Policy", text)

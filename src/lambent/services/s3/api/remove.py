@@ -1,6 +1,7 @@
 """DeleteObject and DeleteObjects."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection
@@ -47,7 +48,7 @@ def _removing(service: "S3", caller: Caller, bucket: Bucket, params: Shape) -> _
         _check_match(there, params)
         if there is not None:
             rows.delete_version(tx, there)
-        rows.insert_notifications(tx, notify(there or nothing))
+        rows.insert_notifications(tx, notify(_gone(there, nothing.seq) if there is not None else nothing))
         return {}
 
     return remove
@@ -55,7 +56,7 @@ def _removing(service: "S3", caller: Caller, bucket: Bucket, params: Shape) -> _
 
 def _removing_version(service: "S3", caller: Caller, bucket: Bucket, params: Shape) -> _Remove:
     key, version_id, now = params["Key"], params["VersionId"], service.clock.now_ms()
-    notify = notices.of(service, caller, bucket, _DELETED)
+    notify, seq = notices.of(service, caller, bucket, _DELETED), service.next_seq()
 
     def remove(tx: Connection) -> Shape:
         there = exact_version(tx, bucket, key, version_id)
@@ -64,10 +65,15 @@ def _removing_version(service: "S3", caller: Caller, bucket: Bucket, params: Sha
             return {"VersionId": version_id}
         check_removal(there, params, now)
         rows.delete_version(tx, there)
-        rows.insert_notifications(tx, notify(there))
+        rows.insert_notifications(tx, notify(_gone(there, seq)))
         return {"VersionId": version_id, "DeleteMarker": there.is_marker or None}
 
     return remove
+
+
+def _gone(there: Version, seq: int) -> Version:
+    """What was removed, as it is told: later than it was made."""
+    return replace(there, seq=max(seq, there.seq + 1))
 
 
 def _marking(service: "S3", caller: Caller, bucket: Bucket, params: Shape) -> _Remove:

@@ -8,9 +8,10 @@ Source: AWS Lambda Developer Guide, "Invoking a Lambda function asynchronously";
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, Protocol
 
 from msgspec.structs import replace
@@ -31,6 +32,9 @@ from lambent.observe.supervise import supervise
 from lambent.store.database import Database, DatabaseBusyError
 
 _STORE_BUSY_S: Final = 1.0
+# Of events that are next: they need not be read back. More wait on disk alone.
+_MOST_NEXT: Final = 2_000
+_MOST_NEXT_BYTES: Final = 8 * 1_048_576
 _GONE: Final = "ResourceNotFoundException"
 _LOOPS: Final = "RecursiveInvocationException"
 
@@ -68,8 +72,11 @@ class EventQueue:
     _functions: Functions = field(init=False)
     _wake: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _running: dict[int, "asyncio.Task[None]"] = field(init=False, default_factory=dict)
+    _next: OrderedDict[int, Event] = field(init=False, default_factory=OrderedDict)  # new ones, for want of room
+    _next_bytes: int = field(init=False, default=0)
     _tasks: asyncio.TaskGroup | None = field(init=False, default=None)
     _ended: set[int] = field(init=False, default_factory=set)  # since the last reading began
+    _leaving: int = field(init=False, default=0)  # of those that run: nothing is left but to forget them
     _highest_read: int = field(init=False, default=0)  # of the events that were started from a reading
     _has_backlog: bool = field(init=False, default=True)  # events on disk that nobody has looked at
 
@@ -77,8 +84,13 @@ class EventQueue:
         self._ledger = EventLedger(self.database, self._arrived)
 
     @property
+    def _room(self) -> int:
+        """For how many more events. Those that are to be forgotten do not count, but there are not more of them."""
+        return self.at_once - len(self._running) + min(self._leaving, self.at_once)
+
+    @property
     def _refill_at(self) -> int:
-        return self.at_once * 7 // 8  # each reading costs the same, so it is made for several events
+        return -(-self.at_once // 8)  # each reading costs the same, so it is made for several events
 
     async def put(
         self,
@@ -116,6 +128,8 @@ class EventQueue:
         """Runs events until cancelled; those that are running then may finish, within a limit."""
         self._functions = functions
         self._has_backlog = True
+        self._next.clear()
+        self._next_bytes = 0
         async with asyncio.TaskGroup() as self._tasks:
             try:
                 while True:
@@ -134,19 +148,29 @@ class EventQueue:
         await self.clock.wait(self._wake, wait_s)
 
     def _arrived(self, event: Event) -> None:
-        """A new event is committed: it runs now if there is room, without reading it back."""
+        """A new event is committed: it runs now or, when there is room, next, without being read back."""
         self._count(event, "AsyncEventsReceived")
         # A reading may have found it before we are told; ids grow in the order of commits.
         is_new = event.id > self._highest_read
-        if is_new and self._tasks is not None and not self._has_backlog and len(self._running) < self.at_once:
-            self._start(event)
+        fits = len(self._next) < _MOST_NEXT and self._next_bytes + len(event.payload) <= _MOST_NEXT_BYTES
+        if is_new and self._tasks is not None and not self._has_backlog and fits:
+            self._next[event.id] = event
+            self._next_bytes += len(event.payload)
+            self._start_next()
         else:
             self._has_backlog = True
             self._wake.set()
 
+    def _start_next(self) -> None:
+        while self._next and self._room > 0 and self._tasks is not None:
+            _key, event = self._next.popitem(last=False)
+            self._next_bytes -= len(event.payload)
+            self._start(event)
+
     async def _start_due(self) -> float | None:
         """Starts what may run; in how many seconds there may be more, None for not before something happens."""
-        room = self.at_once - len(self._running)
+        self._start_next()
+        room = self._room
         if room <= 0:
             self._has_backlog = True
             return None  # an event that ends wakes us
@@ -166,16 +190,16 @@ class EventQueue:
 
         events, has_more, next_ms = await self.database.read(read)
         for event in events:
-            if event.id in self._ended or event.id in self._running:
+            if event.id in self._ended or event.id in self._running or event.id in self._next:
                 continue
-            if len(self._running) >= self.at_once:  # new ones came in between
+            if self._room <= 0:  # new ones came in between
                 has_more = True
                 break
             self._highest_read = max(self._highest_read, event.id)
             self._start(event)
         if has_more:
             self._has_backlog = True
-            return None if len(self._running) >= self.at_once else 0.0
+            return None if self._room <= 0 else 0.0
         return None if next_ms is None else max(0.0, (next_ms - self.clock.now_ms()) / 1000)
 
     def _start(self, event: Event) -> None:
@@ -202,8 +226,13 @@ class EventQueue:
         finally:
             del self._running[event.id]
             self._ended.add(event.id)
-            if self._has_backlog and len(self._running) <= self._refill_at:
-                self._wake.set()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """There may be room now."""
+        self._start_next()
+        if self._has_backlog and self._room >= self._refill_at:
+            self._wake.set()
 
     # Running
 
@@ -250,7 +279,7 @@ class EventQueue:
         """Nobody is left who could say what is to become of it."""
         self.log.warning("event.dropped", function=event.function_arn, request_id=event.request_id, code=error.code)
         self._count(event, "AsyncEventsDropped")
-        await self._insist(lambda: self._ledger.remove(event.id))
+        await self._forget(event)
 
     async def _end(self, event: Event, condition: str) -> Event | None:
         """It will not run again. The event with whoever is to hear of that, if anybody is."""
@@ -259,7 +288,7 @@ class EventQueue:
             self.log.info("event.ended", function=event.function_arn, request_id=event.request_id, condition=condition)
         pending = tuple(self._functions.deliveries(event, condition))
         if not pending:
-            await self._insist(lambda: self._ledger.remove(event.id))
+            await self._forget(event)
             return None
         now_ms = self.clock.now_ms()
         ended = replace(event, condition=condition, ended_ms=now_ms, visible_ms=now_ms, pending=pending, deferrals=0)
@@ -287,7 +316,7 @@ class EventQueue:
             if left and delivery is not event.pending[-1]:  # a crash must not deliver this one again
                 await self._write(partial(rows.update_event, event=replace(event, pending=tuple(left))))
         if again_ms is None:
-            await self._insist(lambda: self._ledger.remove(event.id))
+            await self._forget(event)
         else:
             await self._keep(replace(event, pending=tuple(left), deferrals=tries, visible_ms=again_ms))
 
@@ -308,6 +337,14 @@ class EventQueue:
         await self._write(lambda tx: rows.update_event(tx, event))
         self._has_backlog = True  # when to look again has changed
 
+    async def _forget(self, event: Event) -> None:
+        self._leaving += 1
+        self._go_on()
+        try:
+            await self._insist(lambda: self._ledger.remove(event.id))
+        finally:
+            self._leaving -= 1
+
     async def _write(self, change: Callable[[Connection], None]) -> None:
         await self._insist(lambda: self.database.write(change))
 
@@ -320,8 +357,12 @@ class EventQueue:
                 await self.clock.sleep(_STORE_BUSY_S)
 
     def _count(self, event: Event, name: str, value: float = 1, *, unit: str = "Count") -> None:
-        of = Resource(event.function_arn.rpartition(":")[2], event.qualifier)
-        self.metrics.add(event.scope, name, value, of=of, unit=unit)
+        self.metrics.add(event.scope, name, value, of=_resource(event.function_arn, event.qualifier), unit=unit)
+
+
+@lru_cache(4096)
+def _resource(function_arn: str, qualifier: str | None) -> Resource:
+    return Resource(function_arn.rpartition(":")[2], qualifier)
 
 
 def _so_far(event: Event) -> SoFar:

@@ -1,9 +1,11 @@
 """What the event queue asks about functions: how an event is treated, its run, and who is to hear of its end."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lambent.aws.arn import Arn
+from lambent.aws.caller import Scope
 from lambent.aws.errors import ApiError
 from lambent.engine.retries import MAX_AGE_S, MAX_RETRIES, SUCCESS, Retries
 from lambent.engine.rows import Delivery, Event, Response
@@ -97,7 +99,12 @@ class Asynchronous:
 
 
 def _key(event: Event) -> FunctionKey:
-    return FunctionKey(*event.scope, event.function_arn.rpartition(":")[2])
+    return _known_key(event.scope, event.function_arn)
+
+
+@lru_cache(4096)
+def _known_key(scope: Scope, function_arn: str) -> FunctionKey:
+    return FunctionKey(*scope, function_arn.rpartition(":")[2])
 
 
 def _config(entry: Entry, event: Event) -> EventInvokeConfig | None:

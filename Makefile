@@ -82,6 +82,7 @@ docs: .venv/.stamp
 # A few minutes: the tests that call Lambda, one after the other, and what each was answered.
 proof: .venv/.stamp-dev system-packages
 	$(BIN)/pytest -q -m "not long" tests/unit/services/lambda_ tests/node/lambda_ --proof docs/reference/lambda.json
+	$(BIN)/pytest -q -m "not long" tests/unit/services/sns tests/node/sns --proof docs/reference/sns.json
 	$(BIN)/pytest -q -m "not long" tests/unit/services/sqs --proof docs/reference/sqs.json
 	$(BIN)/pytest -q tests/node/runtimes/test_every_runtime.py --behaviours docs/reference/runtimes.json
 	$(BIN)/python docs/make_reference.py

@@ -78,7 +78,7 @@ makes by a run of the tests: for each answer that a test saw and went on from, o
 other things. What no test can see here has its reason. `tests/...::name` is relative to the repository.
 """
 
-SERVICES = {"lambda": "Lambda", "sqs": "SQS"}
+SERVICES = {"lambda": "Lambda", "sns": "SNS", "sqs": "SQS"}
 """The services that have a page, by botocore's name."""
 
 
@@ -121,7 +121,12 @@ def errors(name: str) -> dict[str, list[str]]:
     import botocore.session
 
     model = botocore.session.get_session().get_service_model(name)
-    return {one: [shape.name for shape in model.operation_model(one).error_shapes] for one in model.operation_names}
+    has_codes = model.metadata["protocol"] == "query"  # elsewhere an error is told by its shape's name
+
+    def of(one: str) -> list[str]:
+        return [shape.error_code if has_codes else shape.name for shape in model.operation_model(one).error_shapes]
+
+    return {one: of(one) for one in model.operation_names}
 
 
 def limits(name: str) -> dict[str, int]:

@@ -14,6 +14,7 @@ from lambent.cli.queue import queue
 from lambent.cli.rm import rm
 from lambent.cli.runtime import runtime
 from lambent.cli.time import time
+from lambent.cli.topic import topic
 from lambent.cli.trigger import trigger
 from lambent.cli.up_options import up
 from lambent.cli.version import version
@@ -34,5 +35,5 @@ application = typer.Typer(
 
 for command in (up, deploy, invoke, logs, metrics, ls, rm, time, doctor, coverage, version):
     application.command()(command)
-for group in (queue, runtime, trigger, generate_event):
+for group in (queue, runtime, topic, trigger, generate_event):
     application.add_typer(group)

@@ -2,8 +2,10 @@
 
 import hashlib
 import time
-from typing import Annotated
+import uuid
+from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from lambent.aws.arn import Arn
@@ -18,6 +20,40 @@ generate_event = typer.Typer(
 )
 _sqs = typer.Typer(name="sqs", help="Events of Amazon SQS.", no_args_is_help=True, rich_markup_mode=None)
 generate_event.add_typer(_sqs)
+_sns = typer.Typer(name="sns", help="Events of Amazon SNS.", no_args_is_help=True, rich_markup_mode=None)
+generate_event.add_typer(_sns)
+
+
+@_sns.command()
+def notification(
+    message: Annotated[str, typer.Option(help="What the message says.")] = "example message",
+    subject: Annotated[str, typer.Option(help="The message's subject.")] = "example subject",
+    topic: Annotated[str, typer.Option(help="The topic's name.")] = "ExampleTopic",
+    region: Annotated[str, typer.Option(help="The topic's region.")] = "us-east-1",
+    account_id: Annotated[str, typer.Option(help="The topic's account.")] = "123456789012",
+) -> None:
+    """Print the event of one notification. Needs no running platform.
+
+    \b
+    Examples:
+      lambent generate-event sns notification --message '{"order": 7}'
+      lambent generate-event sns notification | lambent invoke orders --payload -
+    """
+    from lambent.services.sns import envelope
+    from lambent.services.sns.messages import Message
+    from lambent.services.sns.model import Subscription
+
+    arn, now_ms, base_url = str(Arn("sns", region, account_id, topic)), int(time.time() * 1000), "https://EXAMPLE"
+    attributes: dict[str, dict[str, Any]] = {
+        "Test": {"DataType": "String", "StringValue": "TestString"},
+        "TestBinary": {"DataType": "Binary", "BinaryValue": b"TestBinary"},
+    }
+    published = Message(str(uuid.uuid4()), arn, message, now_ms, subject=subject, attributes=attributes)
+    subscription = Subscription(
+        id=0, arn=f"{arn}:{uuid.uuid4()}", topic_arn=arn, owner=account_id, protocol="lambda", endpoint=""
+    )
+    seal = envelope.Seal(version="1", sign=lambda *_: "EXAMPLE", certificate_url=f"{base_url}/certificate.pem")
+    answer_json(msgspec.json.decode(envelope.event(published, subscription, base_url, seal)))
 
 
 @_sqs.command()

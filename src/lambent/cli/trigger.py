@@ -1,4 +1,4 @@
-"""`lambent trigger`: queues that feed functions, with the permission that this needs."""
+"""`lambent trigger`: queues and topics that feed functions, with the permission that this needs."""
 
 import json
 import time
@@ -6,10 +6,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from lambent.cli import topic_trigger
 from lambent.cli.client import AsJson, Endpoint, client, speaking_plainly
 from lambent.cli.terminal import CommandError, answer, answer_json, columns, note
 
-trigger = typer.Typer(name="trigger", help="Queues that feed functions.", no_args_is_help=True, rich_markup_mode=None)
+trigger = typer.Typer(
+    name="trigger", help="Queues and topics that feed functions.", no_args_is_help=True, rich_markup_mode=None
+)
 
 _ACTIONS: Final = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 _IN_FORCE_S: Final = 30.0
@@ -19,7 +22,10 @@ _LOOK_S: Final = 0.05
 @trigger.command()
 def add(  # noqa: PLR0913  each is an option of the command
     function: Annotated[str, typer.Argument(help="The function's name, or NAME:ALIAS.")],
-    queue: Annotated[str, typer.Argument(help="The queue's name, URL or ARN.")],
+    queue: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="The queue's name, URL or ARN; or a topic's ARN.", show_default=False),
+    ],
     batch_size: Annotated[int, typer.Option(help="The most messages in one invocation, 1 to 10000.")] = 10,
     window: Annotated[int, typer.Option(help="Seconds to gather a batch, 0 to 300; 1 or more for over 10.")] = 0,
     pattern: Annotated[
@@ -32,14 +38,22 @@ def add(  # noqa: PLR0913  each is an option of the command
     endpoint: Endpoint = None,
     as_json: AsJson = False,
 ) -> None:
-    """Feed a function from an SQS queue: an event source mapping, and the permission for the execution role.
+    """Feed a function from a queue or a topic.
+
+    A queue: an event source mapping, and the permission for the execution role. A topic: a subscription, and the
+    permission in the function's policy.
 
     \b
     Examples:
       lambent trigger add orders incoming
       lambent trigger add orders incoming --batch-size 100 --window 5 --report-failures
       lambent trigger add orders incoming --filter '{"body": {"kind": ["order"]}}'
+      lambent trigger add orders arn:aws:sns:us-east-1:000000000000:orders --filter '{"kind": ["new"]}'
     """
+    if _is_topic(queue):
+        with speaking_plainly(endpoint):
+            made = topic_trigger.add(function, queue, pattern, endpoint)
+        return answer_json({"SubscriptionArn": made}) if as_json else answer(made)
     settings: dict[str, Any] = {"BatchSize": batch_size, "MaximumBatchingWindowInSeconds": window}
     if pattern:
         settings["FilterCriteria"] = {"Filters": [{"Pattern": each} for each in pattern]}
@@ -57,6 +71,7 @@ def add(  # noqa: PLR0913  each is an option of the command
     else:
         answer(found["UUID"])
         note(f"{_name(arn)} feeds {function}. Next: lambent logs {function.partition(':')[0]} --follow")
+    return None
 
 
 @trigger.command()
@@ -76,17 +91,19 @@ def ls(
         of = {"FunctionName": function} if function else {}
         pages = client("lambda", endpoint).get_paginator("list_event_source_mappings").paginate(**of)
         found = [mapping for page in pages for mapping in page["EventSourceMappings"]]
+        subscribed = topic_trigger.listed(function, endpoint)
     if as_json:
-        answer_json({"EventSourceMappings": found})
-    elif not found:
+        answer_json({"EventSourceMappings": found, "Subscriptions": subscribed})
+    elif not found and not subscribed:
         note("No triggers yet. `lambent trigger add FUNCTION QUEUE` makes one.")
     else:
-        columns([_row(mapping) for mapping in found], ("UUID", "QUEUE", "FUNCTION", "BATCH", "STATE", "RESULT"))
+        rows = [*map(_row, found), *map(_subscription_row, subscribed)]
+        columns(rows, ("ID", "SOURCE", "FUNCTION", "BATCH", "STATE", "RESULT"))
 
 
 @trigger.command()
 def rm(
-    what: Annotated[list[str], typer.Argument(metavar="UUID | FUNCTION QUEUE", help="As `lambent trigger ls` shows.")],
+    what: Annotated[list[str], typer.Argument(metavar="UUID | FUNCTION SOURCE", help="As `lambent trigger ls` shows.")],
     endpoint: Endpoint = None,
 ) -> None:
     """Delete a trigger, and the permission that `add` gave. Messages stay in the queue.
@@ -94,16 +111,31 @@ def rm(
     \b
     Examples:
       lambent trigger rm orders incoming
+      lambent trigger rm orders arn:aws:sns:us-east-1:000000000000:orders
       lambent trigger rm 6f0f2b8c-5a2e-4a57-9d9e-0c6f1d0b7b4e
     """
     if len(what) > 2:
-        raise CommandError(f"{len(what)} names: one UUID, or a function and a queue.", status=2)
+        raise CommandError(f"{len(what)} names: one UUID, or a function and a queue or topic.", status=2)
+    if len(what) == 2 and _is_topic(what[1]):
+        with speaking_plainly(endpoint):
+            ended = topic_trigger.remove(what[0], what[1], endpoint)
+        return note(f"deleted {ended}: {_name(what[1])} does not feed {what[0]} any more")
     with speaking_plainly(endpoint):
         functions = client("lambda", endpoint)
         uuid = what[0] if len(what) == 1 else _uuid(functions, what[0], _queue_arn(what[1], endpoint))
         gone = functions.delete_event_source_mapping(UUID=uuid)
         _withdraw(functions, gone, endpoint)
     note(f"deleted {uuid}: {_name(gone['EventSourceArn'])} does not feed {_function(gone)} any more")
+    return None
+
+
+def _is_topic(source: str) -> bool:
+    return source.startswith("arn:") and source.split(":")[2:3] == ["sns"]
+
+
+def _subscription_row(subscription: dict[str, str]) -> list[str]:
+    arn, function = subscription["SubscriptionArn"], topic_trigger.function_of(subscription)
+    return [arn.rpartition(":")[2], _name(subscription["TopicArn"]), function, "-", "Enabled", "-"]
 
 
 def _queue_arn(queue: str, endpoint: str | None) -> str:

@@ -100,7 +100,7 @@ def read_by_go(tmp_path_factory):
     subprocess.run(["go", "build", "-o", program, "."], cwd=GO, env={**os.environ, "CGO_ENABLED": "0"}, check=True)
 
     def read(event):
-        done = subprocess.run([program], input=json.dumps(event), capture_output=True, text=True, check=False)
+        done = subprocess.run([program, "sqs"], input=json.dumps(event), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

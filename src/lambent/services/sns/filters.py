@@ -22,7 +22,7 @@ from lambent.services.sns.model import MESSAGE_ATTRIBUTES, MESSAGE_BODY, Subscri
 
 MAX_NAMES: Final = 5
 MAX_COMBINATIONS: Final = 150
-MAX_POLICY_BYTES: Final = 262_144
+MAX_FILTER_BYTES: Final = 262_144
 _MOST: Final = 10**9  # of a number, in both directions
 _DIGITS: Final = 5  # behind the point
 _OR: Final = "$or"
@@ -85,7 +85,7 @@ def check(text: str, scope: str) -> None:
     Raises:
         ApiError: InvalidParameter.
     """
-    if len(text.encode()) > MAX_POLICY_BYTES:
+    if len(text.encode()) > MAX_FILTER_BYTES:
         raise _wrong("Filter policy is too large")
     try:
         policy = msgspec.json.decode(text)

@@ -24,8 +24,7 @@ from lambent.services.sns.messages import Message
 from lambent.services.sns.rows import Delivery
 from lambent.store.database import Database, DatabaseBusyError
 
-MAX_AT_ONCE: Final = 64
-"""Deliveries to one subscription at the same time."""
+_AT_ONCE: Final = 64  # deliveries to one subscription at the same time; more wait for their turn
 _HELD: Final = 1_024  # deliveries of a lane in memory; more stay on disk until there is room
 _HELD_BYTES: Final = 64 * 1_048_576  # what the messages of all lanes take in memory; more are read when they are sent
 _FLUSH_S: Final = 0.05  # for how long a delivery that is over may be unknown to the store
@@ -174,7 +173,7 @@ class Lane:
     def _go_on(self) -> None:
         if self.deliverer.tasks is None:
             return
-        while self._waiting and self._running < MAX_AT_ONCE:
+        while self._waiting and self._running < _AT_ONCE:
             self._running += 1
             self._start(self._serve(self._waiting.popleft()))
         if self._has_more and not self._is_reading and not self._waiting and len(self._known) < _HELD:
@@ -268,7 +267,7 @@ class OrderedLane(Lane):
     def _go_on(self) -> None:
         if self.deliverer.tasks is None:
             return
-        while self._ready and self._running < MAX_AT_ONCE:
+        while self._ready and self._running < _AT_ONCE:
             self._running += 1
             self._start(self._work_off(self._ready.popleft()))
         if self._has_more and not self._is_reading and len(self._known) < _HELD // 2:

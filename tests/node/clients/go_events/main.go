@@ -1,4 +1,4 @@
-// Reads an SQS event as aws-lambda-go does, refuses what its types do not know, and writes it back.
+// Reads the event of a service as aws-lambda-go does, refuses what its types do not know, and writes it back.
 package main
 
 import (
@@ -10,10 +10,11 @@ import (
 )
 
 func main() {
-	var event events.SQSEvent
+	kinds := map[string]any{"sns": &events.SNSEvent{}, "sqs": &events.SQSEvent{}}
+	event := kinds[os.Args[1]]
 	decoder := json.NewDecoder(os.Stdin)
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&event); err != nil {
+	if err := decoder.Decode(event); err != nil {
 		log.Fatal(err)
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(event); err != nil {

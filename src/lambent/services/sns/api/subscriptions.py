@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_FIFO_SUBSCRIPTIONS: Final = 100
 MAX_FILTERS: Final = 200
 """Subscriptions of a topic with a filter policy."""
-MAX_ACCOUNT_FILTERS: Final = 10_000
+_ACCOUNT_FILTERS: Final = 10_000
 _PENDING: Final = "pending confirmation"
 
 
@@ -91,7 +91,7 @@ async def _create(service: "Sns", live: LiveTopic, subscription: Subscription) -
 def _check_filters(service: "Sns", topic_arn: str, owner: str) -> None:
     filtered = [live.subscription for live in service.subscriptions.values() if live.filter is not None]
     of_topic = sum(each.topic_arn == topic_arn for each in filtered)
-    if of_topic >= MAX_FILTERS or sum(each.owner == owner for each in filtered) >= MAX_ACCOUNT_FILTERS:
+    if of_topic >= MAX_FILTERS or sum(each.owner == owner for each in filtered) >= _ACCOUNT_FILTERS:
         raise subscription_attributes.no_more_filters()
 
 

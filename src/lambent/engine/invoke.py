@@ -20,7 +20,7 @@ from lambent.engine.environment import Environment
 from lambent.engine.freezer import Freezer
 from lambent.engine.gauges import Gauges
 from lambent.engine.head_starts import head_start
-from lambent.engine.hot import Hot
+from lambent.engine.hot import AT_WORK, Hot
 from lambent.engine.interpreters import NoInterpreterError
 from lambent.engine.launchers import Launchers, OpenLauncher
 from lambent.engine.memory import memory_bytes
@@ -131,7 +131,8 @@ class Engine:
         environment, release = self._admit(spec, invocation)
         run = Run(spec, invocation, asyncio.get_running_loop().create_future(), release)
         if environment is None and not self._is_stopping and self._pool.has_idle(spec.digest):
-            if self._hot.is_better(spec, self.admission.function_in_use(spec.arn)):
+            in_use = self.admission.function_in_use(spec.arn) if self.admission.total > AT_WORK else 0
+            if in_use and self._hot.is_better(spec, in_use):
                 self._pool.enqueue(spec.digest, run)
                 self._hot.wait(spec)
                 return run.future

@@ -4,13 +4,14 @@ Recording costs no I/O: whoever keeps the numbers (`services.cloudwatch`) buffer
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+
+import msgspec
 
 Dimensions = tuple[tuple[str, str], ...]
 """Name and value of each dimension, in AWS's order."""
 
 
-class Metric(NamedTuple):
+class Metric(msgspec.Struct, frozen=True):
     """One value of a metric, under each of some sets of dimensions. `at_ms` is now unless given.
 
     What is measured at one moment of one thing may be said at once, which costs as much as one value: `name`, `value`
@@ -30,7 +31,7 @@ class Metric(NamedTuple):
             yield self
             return
         for name, value, unit in zip(self.name, self.value, self.unit, strict=True):  # type: ignore[arg-type]
-            yield self._replace(name=name, value=value, unit=unit)
+            yield msgspec.structs.replace(self, name=name, value=value, unit=unit)
 
 
 Record = Callable[[tuple[str, str], Metric], None]

@@ -44,9 +44,9 @@ class Recorder:
 
     def record(self, scope: tuple[str, str], metric: Metric) -> None:
         """Takes one value of an account and region: `observe.metrics.Record`."""
-        name, value, dimensions, unit, at_ms, namespace = metric
-        minute = (self._clock.now_ms() if at_ms is None else at_ms) // 60_000
-        key = (scope, namespace, name, dimensions, unit, minute)
+        value = metric.value
+        minute = (self._clock.now_ms() if metric.at_ms is None else metric.at_ms) // 60_000
+        key = (scope, metric.namespace, metric.name, metric.dimensions, metric.unit, minute)
         values = self._pending.get(key)
         if values is None:
             if len(self._pending) >= _MAX_KEYS:

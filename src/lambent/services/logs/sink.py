@@ -6,7 +6,7 @@ batch that needs them; nothing else of this path touches the main database.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -34,12 +34,8 @@ _DELAYED_MS: Final = 1_000
 _Key = tuple[Scope, str, str]
 
 
-class _Line(NamedTuple):
-    scope: Scope
-    group: str
-    stream: str
-    events: Sequence[tuple[int, str]]
-    size: int
+_Line = tuple[_Key, Sequence[tuple[int, str]], int]
+"""Scope, group and stream; what was written there at once; its size."""
 
 
 class Sink:
@@ -72,7 +68,7 @@ class Sink:
             self._dropped += len(events)
             return
         self._size += size
-        self._lines.append(_Line(scope, group, stream, events, size))
+        self._lines.append(((scope, group, stream), events, size))
         if len(self._lines) == 1:
             self._wake.set()
 
@@ -145,7 +141,7 @@ class Sink:
 
     async def _write(self, lines: list[_Line], *, rest: list[_Line]) -> None:
         """Writes some lines, and takes them from the front of `rest` unless the database refuses them."""
-        ids = await self._find({line[:3] for line in lines})
+        ids = await self._find({key for key, _events, _size in lines})
         batch = self._batch(lines, ids)
         try:
             await self._bulk.write(lambda tx: rows.insert_events(tx, batch))
@@ -164,8 +160,8 @@ class Sink:
         """
         now_ms = self._clock.now_ms()
         batch: list[NewEvent] = []
-        for scope, group, stream, events, _ in lines:
-            group_id, stream_id = ids[scope, group, stream]
+        for key, events, _size in lines:
+            group_id, stream_id = ids[key]
             seen = self._latest.get(group_id, 0)
             for timestamp, message in events:
                 moment = seen + 1 if seen - _DELAYED_MS < timestamp <= seen else timestamp
@@ -179,7 +175,7 @@ class Sink:
         return batch
 
     def _drop_front(self, lines: list[_Line], count: int) -> None:
-        self._size -= sum(line.size for line in lines[:count])
+        self._size -= sum(size for _key, _events, size in lines[:count])
         del lines[:count]
 
     async def _find(self, keys: set[_Key]) -> dict[_Key, tuple[int, int]]:
@@ -200,11 +196,11 @@ class Sink:
 
 def _share(lines: list[_Line]) -> int:
     """How many of the first lines one transaction takes: at least one."""
-    events = size = 0
-    for at, line in enumerate(lines):
-        events += len(line.events)
-        size += line.size
-        if at and (events > _MAX_WRITE_EVENTS or size > _MAX_WRITE_BYTES):
+    count = total = 0
+    for at, (_key, events, size) in enumerate(lines):
+        count += len(events)
+        total += size
+        if at and (count > _MAX_WRITE_EVENTS or total > _MAX_WRITE_BYTES):
             return at
     return len(lines)
 

@@ -136,6 +136,8 @@ class Ground:
     next_number: Callable[[], int]
     find: "Callable[[str], LiveQueue | None]"
     """The queue of an ARN."""
+    marked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while a queue knows of receives that the store does not."""
 
 
 @dataclass(slots=True, eq=False)
@@ -444,6 +446,7 @@ class LiveQueue:
             if self.core.entries.get(entry.seq) is entry:
                 entry.is_dirty = True
                 self.dirty[entry.seq] = entry
+                self.ground.marked.set()
 
     async def flush(self) -> None:
         """Returns when the store knows what was received before."""

@@ -21,7 +21,9 @@ _SOME: Final = 500  # rows of a transaction, so that other writers get their tur
 async def flush_receives(service: "Sqs") -> None:
     """Store what was received, until cancelled."""
     while True:
+        await service.ground.marked.wait()
         await asyncio.sleep(FLUSH_S)
+        service.ground.marked.clear()
         await flush(service)
 
 

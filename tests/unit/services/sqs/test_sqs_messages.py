@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from tests.unit.services.sqs.sqs_service import Client, opened, with_sqs
 
+from lambent.services.sqs import rows
 from lambent.testing.loop import run
 
 
@@ -248,6 +249,26 @@ def test_messages_and_their_receives_outlive_a_restart(tmp_path):
             assert sorted(await sqs.bodies(url)) == ["delayed", "visible"]
 
     run(main)
+
+
+def test_a_receive_is_stored_a_quarter_of_a_second_later(tmp_path):
+    async def test(sqs: Client) -> None:
+        url = await sqs.queue()
+        await sqs.send(url, "a")
+        (live,) = sqs.service.by_key.values()
+
+        async def stored() -> int:
+            read = sqs.service.database.read
+            return (await read(lambda tx: rows.entries_after(tx, live.queue.partition, (-1, -1), 1)))[0].receives
+
+        for count in (1, 2):
+            await sqs.clock.sleep(100)  # nothing is to be stored meanwhile
+            await sqs.receive(url, VisibilityTimeout=1)
+            assert await stored() == count - 1
+            await sqs.clock.sleep(0.3)
+            assert await stored() == count
+
+    with_sqs(tmp_path, test)
 
 
 def test_a_purge_takes_everything_and_not_what_is_sent_afterwards(tmp_path):

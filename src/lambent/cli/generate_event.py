@@ -9,6 +9,7 @@ import msgspec
 import typer
 
 from lambent.aws.arn import Arn
+from lambent.cli.generate_s3_event import s3
 from lambent.cli.terminal import answer_json
 from lambent.eventing.sources.sqs import is_fifo, record_of
 
@@ -22,6 +23,7 @@ _sqs = typer.Typer(name="sqs", help="Events of Amazon SQS.", no_args_is_help=Tru
 generate_event.add_typer(_sqs)
 _sns = typer.Typer(name="sns", help="Events of Amazon SNS.", no_args_is_help=True, rich_markup_mode=None)
 generate_event.add_typer(_sns)
+generate_event.add_typer(s3)
 
 
 @_sns.command()

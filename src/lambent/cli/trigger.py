@@ -1,4 +1,4 @@
-"""`lambent trigger`: queues and topics that feed functions, with the permission that this needs."""
+"""`lambent trigger`: queues, topics and buckets that feed functions, with the permission that this needs."""
 
 import json
 import time
@@ -6,12 +6,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from lambent.cli import topic_trigger
+from lambent.cli import bucket_trigger, topic_trigger
 from lambent.cli.client import AsJson, Endpoint, client, speaking_plainly
 from lambent.cli.terminal import CommandError, answer, answer_json, columns, note
 
 trigger = typer.Typer(
-    name="trigger", help="Queues and topics that feed functions.", no_args_is_help=True, rich_markup_mode=None
+    name="trigger", help="Queues, topics and buckets that feed functions.", no_args_is_help=True, rich_markup_mode=None
 )
 
 _ACTIONS: Final = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
@@ -24,7 +24,7 @@ def add(  # noqa: PLR0913  each is an option of the command
     function: Annotated[str, typer.Argument(help="The function's name, or NAME:ALIAS.")],
     queue: Annotated[
         str,
-        typer.Argument(metavar="SOURCE", help="The queue's name, URL or ARN; or a topic's ARN.", show_default=False),
+        typer.Argument(metavar="SOURCE", help="The queue's name, URL or ARN; a topic's ARN; or s3://BUCKET/PREFIX*."),
     ],
     batch_size: Annotated[int, typer.Option(help="The most messages in one invocation, 1 to 10000.")] = 10,
     window: Annotated[int, typer.Option(help="Seconds to gather a batch, 0 to 300; 1 or more for over 10.")] = 0,
@@ -38,10 +38,10 @@ def add(  # noqa: PLR0913  each is an option of the command
     endpoint: Endpoint = None,
     as_json: AsJson = False,
 ) -> None:
-    """Feed a function from a queue or a topic.
+    """Feed a function from a queue, a topic or a bucket.
 
     A queue: an event source mapping, and the permission for the execution role. A topic: a subscription, and the
-    permission in the function's policy.
+    permission in the function's policy. A bucket: a notification of each new object, and the same permission.
 
     \b
     Examples:
@@ -49,7 +49,10 @@ def add(  # noqa: PLR0913  each is an option of the command
       lambent trigger add orders incoming --batch-size 100 --window 5 --report-failures
       lambent trigger add orders incoming --filter '{"body": {"kind": ["order"]}}'
       lambent trigger add orders arn:aws:sns:us-east-1:000000000000:orders --filter '{"kind": ["new"]}'
+      lambent trigger add thumbnails 's3://photos/in/*.jpg'
     """
+    if queue.startswith(bucket_trigger.SCHEME):
+        return _add_bucket(function, queue, endpoint, as_json=as_json)
     if _is_topic(queue):
         with speaking_plainly(endpoint):
             made = topic_trigger.add(function, queue, pattern, endpoint)
@@ -74,6 +77,17 @@ def add(  # noqa: PLR0913  each is an option of the command
     return None
 
 
+def _add_bucket(function: str, text: str, endpoint: str | None, *, as_json: bool) -> None:
+    where = bucket_trigger.place(text)
+    with speaking_plainly(endpoint):
+        made = bucket_trigger.add(function, where, endpoint)
+    if as_json:
+        answer_json(made)
+    else:
+        answer(made["Id"])
+        note(f"objects put into {where} invoke {function}. Next: lambent logs {function.partition(':')[0]} --follow")
+
+
 @trigger.command()
 def ls(
     function: Annotated[str | None, typer.Argument(help="Only those of this function.")] = None,
@@ -92,12 +106,13 @@ def ls(
         pages = client("lambda", endpoint).get_paginator("list_event_source_mappings").paginate(**of)
         found = [mapping for page in pages for mapping in page["EventSourceMappings"]]
         subscribed = topic_trigger.listed(function, endpoint)
+        buckets = bucket_trigger.listed(function, endpoint)
     if as_json:
-        answer_json({"EventSourceMappings": found, "Subscriptions": subscribed})
-    elif not found and not subscribed:
+        answer_json({"EventSourceMappings": found, "Subscriptions": subscribed, "Buckets": buckets})
+    elif not found and not subscribed and not buckets:
         note("No triggers yet. `lambent trigger add FUNCTION QUEUE` makes one.")
     else:
-        rows = [*map(_row, found), *map(_subscription_row, subscribed)]
+        rows = [*map(_row, found), *map(_subscription_row, subscribed), *map(_bucket_row, buckets)]
         columns(rows, ("ID", "SOURCE", "FUNCTION", "BATCH", "STATE", "RESULT"))
 
 
@@ -111,11 +126,17 @@ def rm(
     \b
     Examples:
       lambent trigger rm orders incoming
+      lambent trigger rm thumbnails 's3://photos/in/*.jpg'
       lambent trigger rm orders arn:aws:sns:us-east-1:000000000000:orders
       lambent trigger rm 6f0f2b8c-5a2e-4a57-9d9e-0c6f1d0b7b4e
     """
     if len(what) > 2:
         raise CommandError(f"{len(what)} names: one UUID, or a function and a queue or topic.", status=2)
+    if len(what) == 2 and what[1].startswith(bucket_trigger.SCHEME):
+        where = bucket_trigger.place(what[1])
+        with speaking_plainly(endpoint):
+            bucket_trigger.remove(what[0], where, endpoint)
+        return note(f"{where} does not invoke {what[0]} any more")
     if len(what) == 2 and _is_topic(what[1]):
         with speaking_plainly(endpoint):
             ended = topic_trigger.remove(what[0], what[1], endpoint)
@@ -195,6 +216,10 @@ def _row(mapping: dict[str, Any]) -> list[str]:
         mapping["State"],
         mapping.get("LastProcessingResult", "-"),
     ]
+
+
+def _bucket_row(entry: dict[str, str]) -> list[str]:
+    return [entry["Id"], entry["Source"], entry["Function"], "-", "Enabled", "-"]
 
 
 def _function(mapping: dict[str, Any]) -> str:

@@ -118,7 +118,9 @@ def whole(upload: Upload, parts: Sequence[Segment], params: Shape) -> Facts:
 
 
 def _joined(algorithm: str, kind: str, parts: Sequence[Segment]) -> str:
-    values = [checksums.value(part.checksum, algorithm) or b"" for part in parts]
+    found = [checksums.value(part.checksum, algorithm) for part in parts]
+    values = [value for value in found if value is not None]
+    assert len(values) == len(parts), "a part was kept with another checksum than its upload's"
     if kind == checksums.COMPOSITE:
         made = checksums.of(algorithm)
         made.update(b"".join(values))

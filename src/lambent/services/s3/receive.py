@@ -25,11 +25,21 @@ _HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a request says of its body: which checksum is to be computed, and what it has to be."""
+    """What a request says of its body: which checksum is to be computed, and what it has to be.
+
+    `kept` is the one that will be asked for later, where that is another: of a part whose upload knows nothing of the
+    checksum that it came with.
+    """
 
     algorithm: str
     expected: str | None  # None: it comes behind the body, or nobody knows it
     md5: bytes | None = None
+    kept: str | None = None
+
+    @property
+    def algorithms(self) -> list[str]:
+        """All that are to be computed."""
+        return [self.algorithm] if self.kept in (None, self.algorithm) else [self.algorithm, self.kept or ""]
 
     @property
     def header(self) -> str:
@@ -43,9 +53,14 @@ class Received:
     size: int
     md5: bytes
     algorithm: str
-    checksum: str
+    checksums: dict[str, str]  # by algorithm
     content: bytes | None = None
     digest: str | None = None
+
+    @property
+    def checksum(self) -> str:
+        """The one that the request was about."""
+        return self.checksums[self.algorithm]
 
     @property
     def segments(self) -> list[Segment]:
@@ -131,14 +146,15 @@ async def received(
 
 
 def _small(data: bytes, expected: Told, body: Payload | None) -> Received:
-    checksum = checksums.of(expected.algorithm)
-    checksum.update(data)
+    made = {name: checksums.of(name) for name in expected.algorithms}
+    for checksum in made.values():
+        checksum.update(data)
     digest = hashlib.sha256(data).hexdigest() if body is not None and body.sha256 else ""
     found = Received(
         size=len(data),
         md5=hashlib.md5(data, usedforsecurity=False).digest(),
         algorithm=expected.algorithm,
-        checksum=checksums.text(checksum.digest()),
+        checksums={name: checksums.text(checksum.digest()) for name, checksum in made.items()},
         content=data,
     )
     _check(found, digest, expected, body)
@@ -149,7 +165,7 @@ def _small(data: bytes, expected: Told, body: Payload | None) -> Received:
 async def _large(
     contents: Contents, parts: AsyncIterator[bytes], expected: Told, body: Payload | None
 ) -> AsyncIterator[Received]:
-    async with contents.incoming([expected.algorithm]) as incoming:
+    async with contents.incoming(expected.algorithms) as incoming:
         size = 0
         async for block in _blocks(parts):
             size += len(block)
@@ -161,7 +177,7 @@ async def _large(
             size=size,
             md5=incoming.md5,
             algorithm=expected.algorithm,
-            checksum=checksums.text(incoming.checksums[expected.algorithm].digest()),
+            checksums={name: checksums.text(made.digest()) for name, made in incoming.checksums.items()},
             digest=incoming.digest,
         )
         _check(found, incoming.digest, expected, body)

@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	kinds := map[string]any{"sns": &events.SNSEvent{}, "sqs": &events.SQSEvent{}}
+	kinds := map[string]any{"s3": &events.S3Event{}, "sns": &events.SNSEvent{}, "sqs": &events.SQSEvent{}}
 	event := kinds[os.Args[1]]
 	decoder := json.NewDecoder(os.Stdin)
 	decoder.DisallowUnknownFields()

@@ -175,7 +175,7 @@ async def upload_part_copy(service: "S3", _caller: Caller, params: Shape) -> Sha
         return b"", False
 
     expected = Told(algorithm=upload.facts.algorithm or checksums.DEFAULT, expected=None)
-    segment, _upload = await keep_part(service, bucket, upload, params, Payload(read, {}), expected)
+    segment, _ = await keep_part(service, bucket, upload, params, Payload(read, {}), expected)
     checksum = {f"Checksum{expected.algorithm}": segment.checksum} if upload.facts.algorithm else {}
     return {
         "CopySourceVersionId": keep.shown_version(source.bucket, source.version),

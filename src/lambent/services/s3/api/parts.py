@@ -1,9 +1,11 @@
 """UploadPart and ListParts."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection
 
+from lambent.aws import checksums
 from lambent.aws.caller import Caller
 from lambent.dispatch import Shape
 from lambent.protocol.payload import Payload
@@ -23,7 +25,7 @@ async def upload_part(service: "S3", _caller: Caller, params: Shape) -> Shape:
     bucket = service.named(params)
     upload = await find_upload(service, bucket, params)
     algorithm = upload.facts.algorithm
-    expected = told(params, default=algorithm or "CRC64NVME")
+    expected = told(params, default=algorithm or checksums.DEFAULT)
     if algorithm and expected.algorithm != algorithm and (expected.expected or params.get("ChecksumAlgorithm")):
         asked = expected.algorithm.lower()
         raise bad_request(
@@ -32,15 +34,21 @@ async def upload_part(service: "S3", _caller: Caller, params: Shape) -> Shape:
         )
     if algorithm and expected.algorithm != algorithm:
         expected = Told(algorithm=algorithm, expected=None, md5=expected.md5)
-    segment, facts = await keep_part(service, bucket, upload, params, params.get("Body"), expected)
-    shown = {f"Checksum{expected.algorithm}": segment.checksum} if algorithm or expected.expected else {}
-    return {"ETag": described.quoted(segment.etag), **described.encryption(facts.facts), **shown}
+    # Without an algorithm of its own the whole will have S3's.
+    expected = replace(expected, kept=algorithm or checksums.DEFAULT)
+    part, checksum = await keep_part(service, bucket, upload, params, params.get("Body"), expected)
+    shown = (
+        {f"Checksum{expected.algorithm}": checksum}
+        if algorithm or expected.expected or params.get("ChecksumAlgorithm")
+        else {}
+    )
+    return {"ETag": described.quoted(part.etag), **described.encryption(upload.facts), **shown}
 
 
 async def keep_part(
     service: "S3", bucket: Bucket, upload: Upload, params: Shape, body: "bytes | Payload | None", expected: Told
-) -> tuple[Segment, Upload]:
-    """Takes a part into a file of its own and keeps it, if its upload is still there.
+) -> tuple[Segment, str]:
+    """Takes a part into a file of its own and keeps it, if its upload is still there; the part and its checksum.
 
     Raises:
         ApiError: NoSuchUpload, InvalidArgument, and what `received` raises.
@@ -58,7 +66,7 @@ async def keep_part(
             size=found.size,
             digest=found.digest,
             etag=found.md5.hex(),
-            checksum=found.checksum,
+            checksum=found.checksums[expected.kept or expected.algorithm],
             modified_ms=service.clock.now_ms(),
         )
 
@@ -68,7 +76,7 @@ async def keep_part(
             rows.insert_segments(tx, upload.id, [segment])
 
         await service.database.write(change, committed=lambda _: keep.after(service))
-    return segment, upload
+    return segment, found.checksum
 
 
 async def find_upload(service: "S3", bucket: Bucket, params: Shape) -> Upload:

@@ -188,6 +188,7 @@ def _put_on(order: "dict[str, Any]") -> None:
     """The environment variables."""
     os.environ.clear()
     os.environ.update(order["environment"])
+    runtime_context.forget_names()
     time.tzset()
 
 

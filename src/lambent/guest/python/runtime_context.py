@@ -66,6 +66,11 @@ def _read_names() -> "list[str | None]":
     return _names
 
 
+def forget_names() -> None:
+    """The variables are others from now on: a rehearsal may have read them before they were there."""
+    _names.clear()
+
+
 class LambdaContext:
     """Information about the invocation, the function and the execution environment."""
 

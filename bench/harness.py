@@ -372,12 +372,12 @@ class Counter:
             return {"COUNT_LOG": "1"}
         return {"COUNT_FILE": self.path} if self.path else {"COUNT_HOST": self.host, "COUNT_PORT": str(self.port)}
 
-    def _add(self, data):
+    def _add(self, data, at=None):
         ids = data.decode().split()
         self.total += len(ids)
         self.seen.update(ids)
         if ids:
-            self.t_last = NOW()
+            self.t_last = max(self.t_last, at or NOW())
 
     async def _conn(self, r, w):
         try:
@@ -397,7 +397,8 @@ class Counter:
                     key = e.get("eventId") or (e["timestamp"], e["message"])
                     if key not in self.ids:
                         self.ids.add(key)
-                        self._add(e["message"].split(None, 1)[1].encode())
+                        # When the handler wrote it, not when we came to read it.
+                        self._add(e["message"].split(None, 1)[1].encode(), NOW() - (time.time() - e["timestamp"] / 1000))
                         self.pos = max(self.pos, e["timestamp"] - 2000)
         except self.logs.exceptions.ResourceNotFoundException:
             pass
@@ -417,7 +418,7 @@ class Counter:
                 last, quiet = len(self.seen), NOW()
             elif NOW() - quiet > 30:
                 break
-            await asyncio.sleep(.01)
+            await asyncio.sleep(.2 if self.logs else .01)      # each reading of a log costs the server something
         return len(self.seen)
 
 

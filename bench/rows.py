@@ -87,6 +87,18 @@ QUEUE_ROWS = (
     Row("memory of the million, MiB", "queues.deep_mib", 100),
 )
 
+BUCKET_ROWS = (
+    Row("PutObject of 1 KB, ms", "buckets.kb.put"),
+    Row("GetObject of 1 KB, ms", "buckets.kb.got"),
+    Row("PutObject of 1 MB, ms", "buckets.mb.put"),
+    Row("GetObject of 1 MB, ms", "buckets.mb.got"),
+    Row("PutObject of 1 GB, MB/s", "buckets.large.put_mb_per_s", is_rate=True),
+    Row("GetObject of 1 GB, MB/s", "buckets.large.got_mb_per_s", is_rate=True),
+    Row("100,000 keys listed, s", "buckets.listed_s"),
+    Row("their 100 common prefixes, ms", "buckets.folders_ms"),
+    Row("PutObject to the handler, idle platform, ms", "buckets.to_handler", 10),
+)
+
 
 def table(results: dict[str, dict[str, Any]], peers: Sequence[str], rows: Sequence[Row] = ROWS) -> str:
     """One column for each run; and for each peer, how many times better the first column is."""
@@ -110,7 +122,7 @@ def _ratio(row: Row, ours: dict[str, Any], theirs: dict[str, Any]) -> str:
 
 def figures(result: dict[str, Any]) -> dict[str, float]:
     """All figures of a run by their path: what the history keeps."""
-    found = {row.path: row.figure(result) for row in (*ROWS, *QUEUE_ROWS)}
+    found = {row.path: row.figure(result) for row in (*ROWS, *QUEUE_ROWS, *BUCKET_ROWS)}
     return {path: figure for path, figure in found.items() if figure is not None}
 
 

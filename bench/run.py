@@ -23,8 +23,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from buckets import results as bucket_results
 from queues import results as queue_results
-from rows import LANGUAGES, QUEUE_ROWS, figures, table
+from rows import BUCKET_ROWS, LANGUAGES, QUEUE_ROWS, figures, table
 
 HERE = Path(__file__).parent
 SCENARIOS = "cold,warm,import,node,custom,firstbyte,throughput,burst,memory,async,sqs"
@@ -104,8 +105,11 @@ def main() -> None:
     print(table(results, [label] if label else []))
     queues = asyncio.run(queue_results("" if options.no_peer else options.peer, quick=options.quick))
     print(f"\n{table(queues, [name for name in queues if name != 'lambent'], QUEUE_ROWS)}")
+    buckets = asyncio.run(bucket_results("" if options.no_peer else options.peer, quick=options.quick))
+    print(f"\n{table(buckets, [name for name in buckets if name != 'lambent'], BUCKET_ROWS)}")
     if not options.quick:
-        results["lambent-1769-mb"]["scenarios"] |= queues["lambent"]["scenarios"]
+        more = queues["lambent"]["scenarios"] | buckets["lambent"]["scenarios"]
+        results["lambent-1769-mb"]["scenarios"] |= more
         remember(results, machine)
 
 

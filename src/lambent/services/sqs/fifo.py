@@ -72,7 +72,8 @@ class FifoQueue:
                 continue
             if entry.state is State.WAITING:
                 entry.state = State.READY
-                self._show(str(entry.group))
+                if self._head(self._groups[str(entry.group)]) is entry:  # else its group is no freer than before
+                    self._show(str(entry.group))
             elif entry.state is State.IN_FLIGHT:
                 self._land(entry)
                 self._queue(entry)

@@ -147,6 +147,14 @@ def test_what_is_kept_for_the_order_of_groups_is_bounded():
     assert len(queue._due) <= 2 * len(queue.entries) + queue.window + 1
 
 
+def test_a_group_is_noted_as_free_once_however_many_messages_it_has():
+    queue = FifoQueue()
+    for seq in range(10_000):
+        queue.add(Entry(seq, 0, seq, group=f"{seq % 3}"))
+    queue.settle(20_000)
+    assert len(queue._free) == 3
+
+
 def test_what_is_delayed_is_left_to_the_store():
     queue = StandardQueue()
     for seq in range(1, 10 * queue.window):

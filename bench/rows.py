@@ -100,6 +100,15 @@ BUCKET_ROWS = (
 )
 
 
+TOPIC_ROWS = (
+    Row("published to 1 queue, durable, messages/s acknowledged", "topics.one_acknowledged_per_s", is_rate=True),
+    Row("– until they are all there, messages/s", "topics.one_delivered_per_s", is_rate=True),
+    Row("published to 100 queues, durable, messages/s acknowledged", "topics.hundred_acknowledged_per_s", is_rate=True),
+    Row("– until they are all there, deliveries/s", "topics.hundred_delivered_per_s", is_rate=True),
+    Row("publish to a waiting receiver of a queue, ms", "topics.told"),
+)
+
+
 def table(results: dict[str, dict[str, Any]], peers: Sequence[str], rows: Sequence[Row] = ROWS) -> str:
     """One column for each run; and for each peer, how many times better the first column is."""
     first = next(iter(results.values()))

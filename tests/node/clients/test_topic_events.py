@@ -69,10 +69,11 @@ def test_the_parser_of_powertools_takes_what_queues_are_given():
         number: int
 
     published = msgspec.structs.replace(message(), body='{"number": 7}')
+    beginning = envelope.Beginnings().of(published, 1, "sqs", SEAL)
     received = {
         "MessageId": "059f36b4-87a3-44ab-83d2-661975830a7d",
         "ReceiptHandle": "r",
-        "Body": envelope.notification(published, 1, SUBSCRIPTION, BASE, SEAL),
+        "Body": envelope.notification(published, beginning, SUBSCRIPTION, BASE),
         "MD5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
         "Attributes": {
             "SenderId": "AIDAIENQZJOLO23YVJ4VO",

@@ -6,7 +6,7 @@ messages"; AWS Lambda Developer Guide, "Invoking Lambda functions with Amazon SN
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -45,23 +45,48 @@ def string_to_sign(said: Mapping[str, Any]) -> str:
     return "".join(f"{name}\n{said[name]}\n" for name in names if said.get(name) is not None)
 
 
-def notification(message: Message, seq: int, subscription: Subscription, base_url: str, seal: Seal) -> str:
+@dataclass(slots=True, eq=False)
+class Beginnings:
+    """How envelopes begin, of the last messages: up to the address to unsubscribe at, they are the same for many."""
+
+    most: int = 64
+    most_bytes: int = 16_384
+    _known: dict[tuple[int, str, str, bool], str] = field(default_factory=dict)
+
+    def of(self, message: Message, seq: int, protocol: str, seal: Seal) -> str:
+        """The beginning of a message's envelope."""
+        if message.size > self.most_bytes or protocol in message.bodies:
+            return _beginning(message, seq, protocol, seal)
+        key = (seq, seal.version, seal.certificate_url, message.is_replayed)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = _beginning(message, seq, protocol, seal)
+            if len(self._known) > self.most:
+                del self._known[next(iter(self._known))]
+        return found
+
+
+def notification(message: Message, beginning: str, subscription: Subscription, base_url: str) -> str:
     """The envelope that queues and HTTP endpoints are given."""
+    said: dict[str, Any] = {"UnsubscribeURL": unsubscribe_url(base_url, subscription.arn)}
+    if message.is_replayed:
+        said["Replayed"] = "true"
+    if message.attributes:
+        said["MessageAttributes"] = _attributes(message)
+    return f"{{\n{beginning},\n{_lines(said)}\n}}"
+
+
+def _beginning(message: Message, seq: int, protocol: str, seal: Seal) -> str:
     said: dict[str, Any] = {"Type": NOTIFICATION, "MessageId": message.message_id}
     if message.deduplication_id is not None:
         said["SequenceNumber"] = sequence_number(seq)
     said["TopicArn"] = message.topic_arn
     if message.subject is not None:
         said["Subject"] = message.subject
-    said["Message"] = message.body_for(subscription.protocol)
+    said["Message"] = message.body_for(protocol)
     said["Timestamp"] = timestamp(message.published_ms)
     _seal(said, seal)
-    said["UnsubscribeURL"] = unsubscribe_url(base_url, subscription.arn)
-    if message.is_replayed:
-        said["Replayed"] = "true"
-    if message.attributes:
-        said["MessageAttributes"] = _attributes(message)
-    return _printed(said)
+    return _lines(said)
 
 
 def confirmation(kind: str, topic_arn: str, token: str, said: Mapping[str, str], seal: Seal) -> str:
@@ -76,7 +101,7 @@ def confirmation(kind: str, topic_arn: str, token: str, said: Mapping[str, str],
         "Timestamp": said["Timestamp"],
     }
     _seal(every, seal)
-    return _printed(every)
+    return f"{{\n{_lines(every)}\n}}"
 
 
 def event(message: Message, subscription: Subscription, base_url: str, seal: Seal) -> bytes:
@@ -142,7 +167,7 @@ def _attributes(message: Message) -> dict[str, dict[str, str]]:
     }
 
 
-def _printed(said: Mapping[str, Any]) -> str:
+def _lines(said: Mapping[str, Any]) -> str:
     """With AWS's line breaks and blanks."""
     lines = []
     for name, value in said.items():
@@ -151,7 +176,7 @@ def _printed(said: Mapping[str, Any]) -> str:
             lines.append(f"  {_json(name)} : {{\n{inner}\n  }}")
         else:
             lines.append(f"  {_json(name)} : {_json(value)}")
-    return "{\n" + ",\n".join(lines) + "\n}"
+    return ",\n".join(lines)
 
 
 def _json(value: Any) -> str:

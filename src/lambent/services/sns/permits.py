@@ -6,6 +6,7 @@ any takes what a topic of its own account sends, as everybody may send to it whi
 Source: Amazon SNS Developer Guide, "Fanout to Amazon SQS queues" and "Fanout to Lambda functions".
 """
 
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -13,12 +14,33 @@ from lambent.aws import policy
 from lambent.aws.arn import Arn
 from lambent.aws.caller import Caller
 from lambent.aws.errors import ApiError
+from lambent.clock import Clock
 from lambent.dispatch import Call
 from lambent.eventing.sources.sqs import queue_url
+from lambent.services.sns.model import Subscription
 
 _SERVICE: Final = "sns.amazonaws.com"
 _SENDER: Final = "AIDAIT2UOQQY3AUEKVGXU"  # SNS's own id, as queues see it
 _CACHED: Final = 4_096
+_KNOWN_S: Final = 1.0  # changes of policies take longer on AWS
+
+
+@dataclass(slots=True, eq=False)
+class Permits:
+    """Which endpoints let their topic in a moment ago: they are not asked again for each message."""
+
+    clock: Clock
+    _until: dict[int, float] = field(default_factory=dict)
+
+    def is_known(self, subscription: Subscription) -> bool:
+        """Whether the endpoint was asked within the last second."""
+        return self._until.get(subscription.id, 0.0) > self.clock.now()
+
+    def keep(self, subscription: Subscription) -> None:
+        """The endpoint lets the topic in."""
+        if len(self._until) >= _CACHED:
+            self._until.clear()
+        self._until[subscription.id] = self.clock.now() + _KNOWN_S
 
 
 def sender(target: Arn, trace_header: str | None = None) -> Caller:

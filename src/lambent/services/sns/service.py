@@ -16,10 +16,11 @@ from lambent.observe.metrics import Metric, Record, record_nothing
 from lambent.observe.supervise import supervise
 from lambent.services.sns import attempts, endpoints, replays, rows, worker
 from lambent.services.sns.api import permissions, protection, publish, subscriptions, tags, topics
-from lambent.services.sns.envelope import Seal
+from lambent.services.sns.envelope import Beginnings, Seal
 from lambent.services.sns.lanes import Deliverer, Lane, OrderedLane
 from lambent.services.sns.live import LiveSubscription, LiveTopic, Returning
 from lambent.services.sns.model import Subscription, Topic, invalid, no_subscription, no_topic, topic_arn_of
+from lambent.services.sns.permits import Permits
 from lambent.services.sns.signing import Signer
 from lambent.services.sns.status import Status
 from lambent.store.database import Database
@@ -76,6 +77,8 @@ class Sns:
     replaying: set[int] = field(default_factory=set, init=False)
     """Subscriptions whose replay is at work."""
     returning: Returning = field(default_factory=Returning, init=False)
+    beginnings: Beginnings = field(default_factory=Beginnings, init=False)
+    permits: Permits = field(init=False)
     signer: Signer = field(init=False)
     deliverer: Deliverer = field(init=False)
     status: Status = field(init=False)
@@ -85,6 +88,7 @@ class Sns:
     def __post_init__(self) -> None:
         attempt = partial(attempts.attempt, self)
         deliverer = Deliverer(database=self.database, clock=self.clock, log=self.log, attempt=attempt)
+        object.__setattr__(self, "permits", Permits(self.clock))
         object.__setattr__(self, "signer", Signer(self.folder))
         object.__setattr__(self, "deliverer", deliverer)
         object.__setattr__(self, "status", Status(self.call, self.clock, self.log))

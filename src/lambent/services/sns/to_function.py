@@ -21,7 +21,9 @@ async def send(service: "Sns", subscription: Subscription, message: Message) -> 
         ApiError: the function is not there, does not let the topic in, or Lambda does not take the event.
     """
     function = Arn.parse(subscription.endpoint)
-    await permits.check_function(service.call, function, subscription.topic_arn)
+    if not service.permits.is_known(subscription):
+        await permits.check_function(service.call, function, subscription.topic_arn)
+        service.permits.keep(subscription)
     payload = envelope.event(message, subscription, service.base_url(subscription), service.seal(subscription))
     asked = {"FunctionName": subscription.endpoint, "InvocationType": "Event", "Payload": payload}
     await service.call("lambda", "Invoke", asked, caller=permits.sender(function, message.trace_header))

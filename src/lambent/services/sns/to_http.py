@@ -12,6 +12,7 @@ from lambent.services.sns.http_client import Answer, HttpFailedError, post
 from lambent.services.sns.live import LiveSubscription
 from lambent.services.sns.messages import Message
 from lambent.services.sns.model import Subscription
+from lambent.services.sns.to_queue import enveloped
 
 if TYPE_CHECKING:
     from lambent.services.sns.service import Sns
@@ -49,8 +50,7 @@ async def send(service: "Sns", live: LiveSubscription, message: Message, seq: in
         headers["x-amz-sns-rawdelivery"] = "true"
         body = message.body_for(subscription.protocol)
     else:
-        seal = service.seal(subscription)
-        body = envelope.notification(message, seq, subscription, service.base_url(subscription), seal)
+        body = enveloped(service, subscription, message, seq)
     return await _post(service, subscription, headers, body)
 
 

@@ -23,7 +23,9 @@ async def send(service: "Sns", subscription: Subscription, message: Message, seq
         ApiError: the queue is not there, does not let the topic in, or cannot take the message.
     """
     queue = Arn.parse(subscription.endpoint)
-    await permits.check_queue(service.call, queue, subscription.topic_arn)
+    if not service.permits.is_known(subscription):
+        await permits.check_queue(service.call, queue, subscription.topic_arn)
+        service.permits.keep(subscription)
     given = letter(service, subscription, message, seq, queue)
     if subscription.is_raw and message.attributes:
         given["MessageAttributes"] = message.attributes
@@ -36,11 +38,16 @@ def letter(service: "Sns", subscription: Subscription, message: Message, seq: in
     if subscription.is_raw:
         body = message.body_for(subscription.protocol)
     else:
-        seal = service.seal(subscription)
-        body = envelope.notification(message, seq, subscription, service.base_url(subscription), seal)
+        body = enveloped(service, subscription, message, seq)
     found: Shape = {"QueueUrl": queue_url(queue), "MessageBody": body}
     if message.group is not None:
         found["MessageGroupId"] = message.group
         if is_fifo(queue) and message.deduplication_id is not None:
             found["MessageDeduplicationId"] = message.deduplication_id
     return found
+
+
+def enveloped(service: "Sns", subscription: Subscription, message: Message, seq: int) -> str:
+    """A message in its envelope."""
+    beginning = service.beginnings.of(message, seq, subscription.protocol, service.seal(subscription))
+    return envelope.notification(message, beginning, subscription, service.base_url(subscription))

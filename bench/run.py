@@ -25,7 +25,8 @@ from pathlib import Path
 
 from buckets import results as bucket_results
 from queues import results as queue_results
-from rows import BUCKET_ROWS, LANGUAGES, QUEUE_ROWS, figures, table
+from rows import BUCKET_ROWS, LANGUAGES, QUEUE_ROWS, TOPIC_ROWS, figures, table
+from topics import results as topic_results
 
 HERE = Path(__file__).parent
 SCENARIOS = "cold,warm,import,node,custom,firstbyte,throughput,burst,memory,async,sqs"
@@ -107,6 +108,8 @@ def main() -> None:
     print(f"\n{table(queues, [name for name in queues if name != 'lambent'], QUEUE_ROWS)}")
     buckets = asyncio.run(bucket_results("" if options.no_peer else options.peer, quick=options.quick))
     print(f"\n{table(buckets, [name for name in buckets if name != 'lambent'], BUCKET_ROWS)}")
+    topics = asyncio.run(topic_results("" if options.no_peer else options.peer))
+    print(f"\n{table(topics, [name for name in topics if name != 'lambent'], TOPIC_ROWS)}")
     if not options.quick:
         more = queues["lambent"]["scenarios"] | buckets["lambent"]["scenarios"]
         results["lambent-1769-mb"]["scenarios"] |= more

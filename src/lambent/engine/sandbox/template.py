@@ -14,7 +14,7 @@ import gc
 import os
 import socket
 
-from lambent.engine.sandbox import file_systems, guests, kernel, namespaces
+from lambent.engine.sandbox import file_systems, guests, holes, kernel, namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def _be(orders: socket.socket, niceness: int, guest: guests.Guest, put_up_walls:
     gc.disable()
     kernel.close_from_but(orders.fileno(), first=3)
     space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
+    _in_the_way = holes.fill()
     while True:
         about, ancillary, _, _ = orders.recvmsg(8, space, socket.MSG_CMSG_CLOEXEC)
         if not ancillary:

@@ -236,15 +236,22 @@ def test_it_cannot_get_ahead_of_others(inside: Inside, without_walls: Inside) ->
     def priority():
         import os
 
-        return os.getpriority(os.PRIO_PROCESS, 0)
+        return os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)
 
     def hurry():
         import os
 
         os.nice(-1)
 
-    assert inside.run(priority) == without_walls.run(priority) == os.getpriority(os.PRIO_PROCESS, 0)
+    def hurry_in_real_time():
+        import os
+
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+    own = [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)]
+    assert inside.run(priority) == without_walls.run(priority) == own
     assert inside.run(hurry) in (Refused("EPERM"), Refused("EACCES"))
+    assert inside.run(hurry_in_real_time) in (Refused("EPERM"), Refused("ENOSYS"))
 
 
 def test_a_frozen_environment_does_not_run(fresh: Callable[..., Inside], inside: Inside) -> None:

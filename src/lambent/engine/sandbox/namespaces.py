@@ -8,6 +8,7 @@ up ends it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -136,12 +137,19 @@ def take_descriptors(ends: Ends) -> None:
 
 
 def put_launcher_first() -> int:
-    """Let the launcher run before functions that keep every processor busy, where we may; by how much."""
-    try:
-        os.nice(-_LAUNCHER_NICENESS)
-    except OSError:
+    """Let this process run before functions that keep every processor busy, where we may; by how much nicer a fork of
+    it has to become.
+
+    In real time: a start goes through several of our processes, and each would wait for its turn among the starts of
+    others. Where every session has its turn (autogroup), being less nice does not help. Forks are as all others are.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # not Linux, a plain user, or a container without such time
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         return 0
-    return _LAUNCHER_NICENESS
+    with contextlib.suppress(OSError):
+        os.nice(-_LAUNCHER_NICENESS)
+        return _LAUNCHER_NICENESS
+    return 0
 
 
 def forget_the_launcher(niceness: int) -> None:

@@ -79,6 +79,7 @@ class Template:
 def _be(orders: socket.socket, niceness: int, guest: guests.Guest, put_up_walls: PutUpWalls) -> None:
     """Serve the launcher until it hangs up."""
     namespaces.forget_the_launcher(niceness)
+    niceness = namespaces.put_launcher_first()
     gc.disable()
     kernel.close_from_but(orders.fileno(), first=3)
     space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * 4)
@@ -97,6 +98,7 @@ def _be(orders: socket.socket, niceness: int, guest: guests.Guest, put_up_walls:
         if pid == 0:
             prepared = tuple(place for place, is_there in zip(_PREPARED, about[1:], strict=True) if is_there)
             walls = functools.partial(put_up_walls, prepared)
+            os.nice(niceness)
             _become((fds[0], fds[1], fds[2]), fds[5 if about[0] else 4 :], guest, walls)
         for fd in fds:
             os.close(fd)

@@ -201,11 +201,6 @@ def prepare() -> "Callable[[], None]":
     return rehearse
 
 
-def rehearsed(event: Any, _context: Any) -> Any:
-    """A handler."""
-    return event
-
-
 def _settle(order: "dict[str, Any]") -> None:
     """Makes this copy the process that its function expects."""
     _put_on(order)

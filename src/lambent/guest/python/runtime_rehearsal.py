@@ -7,7 +7,6 @@ leaves them alone. A copy that waits for its function goes through one, too: wha
 """
 
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -25,9 +24,9 @@ _STDLIB = os.path.dirname(os.__file__)
 _EVENT = b'{"rehearsal": ["Init", 1, 0.5, true, null]}'
 _ORDER = json.dumps(
     {
-        "handler": "bootstrap.rehearsed",
+        "handler": "runtime_rehearsed.handler",
         "environment": {"TZ": ":UTC", **{f"REHEARSED_VARIABLE_{n}": "of its length" * 3 for n in range(30)}},
-        "sys_path": ["/var/task"],
+        "sys_path": [],
     }
 ).encode()
 _HEADER = (
@@ -65,18 +64,16 @@ def _hides(name: str, module: ModuleType) -> bool:
 def _rehearse(bootstrap: Any) -> None:
     """One start and one invocation, by frames; nothing is left of it."""
     environment, path, converter = dict(os.environ), sys.path[:], logging.Formatter.converter
-    sys.modules.setdefault("bootstrap", bootstrap)
     node, control = socket.socketpair()
     with node, control, contextlib.suppress(_Over):
         _send(node, bootstrap.INIT, _ORDER)
         platform = bootstrap.FramePlatform(control)
-        order = platform.order()
+        order = {**platform.order(), "sys_path": [bootstrap._runtime_folder()]}
         bootstrap._settle(order)
-        _import_something(bootstrap._runtime_folder())
         send, platform.next = platform.send, _invocations(platform, node, bootstrap.INVOKE)
         platform.send = lambda kind, payload=b"": (send(kind, payload), node.recv(65536))
         bootstrap.serve(order["handler"], platform, log_fd=1, start=bootstrap.Start(order, platform, None))
-    del sys.modules["bootstrap"]
+    sys.modules.pop("runtime_rehearsed", None)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
@@ -103,11 +100,3 @@ def _end() -> None:
 
 def _send(node: socket.socket, kind: int, payload: bytes) -> None:
     node.sendall(len(payload).to_bytes(4, "big") + bytes([kind]) + payload)
-
-
-def _import_something(folder: str) -> None:
-    """A module, as a handler is imported."""
-    sys.path.insert(0, folder)
-    with contextlib.suppress(ImportError):
-        importlib.import_module("snapshot_restore_py")
-        del sys.modules["snapshot_restore_py"]

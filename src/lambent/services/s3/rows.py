@@ -92,8 +92,8 @@ CONTENTS: Final = Table(
 _UNMENTIONED: Final = Index(
     "s3_contents_unmentioned",
     CONTENTS.c.digest,
+    # No postgresql_where here: it would load that dialect into every node, 19 modules. There the migration says it.
     sqlite_where=CONTENTS.c.mentions <= literal_column("0"),
-    postgresql_where=CONTENTS.c.mentions <= literal_column("0"),
 )
 UPLOADS: Final = Table(
     "s3_uploads",

@@ -57,7 +57,7 @@ test: .venv/.stamp-dev system-packages
 	$(BIN)/pytest -m "not long" -n auto --dist loadfile $(ARGS)
 
 test-long: .venv/.stamp-dev system-packages
-	$(BIN)/pytest -m long $(ARGS)
+	$(BIN)/pytest -m long -n auto --dist loadfile $(ARGS)
 
 check: .venv/.stamp-dev
 	$(BIN)/ruff format --check src tests bench examples

@@ -138,14 +138,7 @@ def take_descriptors(ends: Ends) -> None:
 
 def put_launcher_first() -> int:
     """Let this process run before functions that keep every processor busy, where we may; by how much nicer a fork of
-    it has to become.
-
-    In real time: a start goes through several of our processes, and each would wait for its turn among the starts of
-    others. Where every session has its turn (autogroup), being less nice does not help. Forks are as all others are.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # not Linux, a plain user, or a container without such time
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-        return 0
+    it has to become."""
     with contextlib.suppress(OSError):
         os.nice(-_LAUNCHER_NICENESS)
         return _LAUNCHER_NICENESS

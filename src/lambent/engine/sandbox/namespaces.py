@@ -137,8 +137,10 @@ def take_descriptors(ends: Ends) -> None:
 
 
 def put_launcher_first() -> int:
-    """Let this process run before functions that keep every processor busy, where we may; by how much nicer a fork of
-    it has to become."""
+    """Let this process run before functions that keep every processor busy, where we may.
+
+    By how much nicer a fork of it has to become.
+    """
     with contextlib.suppress(OSError):
         os.nice(-_LAUNCHER_NICENESS)
         return _LAUNCHER_NICENESS

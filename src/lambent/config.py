@@ -80,7 +80,7 @@ class Config:
     idle_environment_s: float = 600.0
     """How long a warm environment is kept without an invocation, in seconds."""
 
-    parked_environments: int = 4
+    parked_environments: int = 3
     """How many environments wait without a function, ready to be claimed, for each interpreter in use. As many as were
     claimed within one second of the last minute, 64 at most, wait while there is memory for them. 0: none."""
 

@@ -1,28 +1,12 @@
 """`lambent trigger add FUNCTION s3://...` and `lambent generate-event s3`, as a user types them."""
 
 import json
-import os
-import subprocess
-import sys
-import threading
 import uuid
 
 import pytest
+from tests.node.cli.command_line import lines
 
 TELL = "def handler(event, context):\n    print('TOLD', [r['s3']['object']['key'] for r in event['Records']])\n"
-
-
-@pytest.fixture
-def run(lambent):
-    def run(*arguments, stdin=None):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment["LAMBENT_ENDPOINT"] = lambent.endpoint
-        command = [sys.executable, "-m", "lambent", *arguments]
-        return subprocess.run(
-            command, env=environment, input=stdin, capture_output=True, text=True, timeout=110, check=False
-        )
-
-    return run
 
 
 def test_a_bucket_is_made_a_trigger_and_unmade(run, lambent, make_function):
@@ -35,10 +19,7 @@ def test_a_bucket_is_made_a_trigger_and_unmade(run, lambent, make_function):
     assert json.loads(done.stdout)["Filter"]["Key"]["FilterRules"] == [{"Name": "prefix", "Value": "other/"}]
     for key in ("out/1.jpg", "in/1.png", "in/1.jpg"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
-    for _ in range(200):
-        if "TOLD" in (said := run("logs", name).stdout):
-            break
-        threading.Event().wait(0.1)
+    said = lines(run, name, "TOLD")
     assert said.count("TOLD") == 1
     assert "TOLD ['in/1.jpg']" in said
     assert place in run("trigger", "ls").stdout

@@ -1,28 +1,12 @@
 """`lambent topic`, and topics as triggers, as a user types them."""
 
 import json
-import os
-import subprocess
-import sys
-import threading
 
 import pytest
+from tests.node.cli.command_line import lines
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:orders"
 TELL = "def handler(event, context):\n    print('TOLD', [r['Sns']['Message'] for r in event['Records']])\n"
-
-
-@pytest.fixture
-def run(lambent):
-    def run(*arguments, stdin=None):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment["LAMBENT_ENDPOINT"] = lambent.endpoint
-        command = [sys.executable, "-m", "lambent", *arguments]
-        return subprocess.run(
-            command, env=environment, input=stdin, capture_output=True, text=True, timeout=110, check=False
-        )
-
-    return run
 
 
 @pytest.fixture
@@ -31,15 +15,6 @@ def topic(lambent):
     arn = sns.create_topic(Name="orders")["TopicArn"]
     yield arn
     sns.delete_topic(TopicArn=arn)
-
-
-def lines(run, name, wanted):
-    for _ in range(200):
-        said = run("logs", name).stdout
-        if wanted in said:
-            return said
-        threading.Event().wait(0.1)
-    raise AssertionError(said)
 
 
 def test_a_queue_is_subscribed_and_told(run, lambent, topic):

@@ -2,27 +2,11 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
-import threading
 
 import pytest
+from tests.node.cli.command_line import lines
 
 TELL = "def handler(event, context):\n    print('TOLD', [r['body'] for r in event['Records']])\n"
-
-
-@pytest.fixture
-def run(lambent):
-    def run(*arguments, stdin=None):
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment["LAMBENT_ENDPOINT"] = lambent.endpoint
-        command = [sys.executable, "-m", "lambent", *arguments]
-        return subprocess.run(
-            command, env=environment, input=stdin, capture_output=True, text=True, timeout=110, check=False
-        )
-
-    return run
 
 
 @pytest.fixture
@@ -31,15 +15,6 @@ def incoming(lambent):
     url = sqs.create_queue(QueueName="incoming")["QueueUrl"]
     yield url
     sqs.delete_queue(QueueUrl=url)
-
-
-def lines(run, name, wanted):
-    for _ in range(200):
-        said = run("logs", name).stdout
-        if wanted in said:
-            return said
-        threading.Event().wait(0.1)
-    raise AssertionError(said)
 
 
 def test_a_queue_is_made_a_trigger_with_the_permission_it_needs(run, lambent, make_function, incoming):
